@@ -1,0 +1,228 @@
+"""The contracts: what a task, a protocol and a method are, and what a method may see.
+
+Nothing here imports torch or a sibling, so that listing names stays instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Flag, StrEnum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Method = TypeVar("Method", bound=type)
+
+
+class DabenchError(Exception):
+    """A mistake the user can mend: the message names the thing, the value and the remedy."""
+
+
+class MissingData(DabenchError):
+    """A task's files are not on this machine; the sweep goes on with the other tasks."""
+
+
+class AccessError(DabenchError):
+    """A method asked for data that its setting does not grant."""
+
+
+class NotApplicable(DabenchError):
+    """A method has nothing to do on this task or backbone; the reason becomes the row."""
+
+
+class Diverged(DabenchError):
+    """A loss, a weight or a logit stopped being a finite number."""
+
+
+class Needs(Flag):
+    """What a method declares it must see; the declaration decides its setting."""
+
+    NOTHING = 0
+    SOURCE = auto()
+    TARGET_IMAGES = auto()
+    TARGET_LABELS = auto()
+    ALL_TARGET_LABELS = auto()
+    TEST_STREAM = auto()
+
+
+class Setting(StrEnum):
+    """The leaderboard's groups; methods are ranked inside one setting only."""
+
+    SOURCE_ONLY = "source-only"
+    GENERALIZATION = "generalization"
+    TEST_TIME = "test-time"
+    SOURCE_FREE = "source-free"
+    UNSUPERVISED = "unsupervised"
+    SUPERVISED = "supervised"
+    ORACLE = "oracle"
+
+
+_SETTINGS = {
+    Needs.NOTHING: Setting.SOURCE_ONLY,
+    Needs.SOURCE: Setting.GENERALIZATION,
+    Needs.TEST_STREAM: Setting.TEST_TIME,
+    Needs.TARGET_IMAGES: Setting.SOURCE_FREE,
+    Needs.SOURCE | Needs.TARGET_IMAGES: Setting.UNSUPERVISED,
+    Needs.TARGET_IMAGES | Needs.TARGET_LABELS: Setting.SUPERVISED,
+    Needs.TARGET_IMAGES | Needs.ALL_TARGET_LABELS: Setting.ORACLE,
+}
+
+
+def setting_of(needs: Needs) -> Setting:
+    """The setting that grants exactly `needs`; raises DabenchError where none does."""
+    if needs not in _SETTINGS:
+        allowed = "; ".join(str(known).removeprefix("Needs.") for known in _SETTINGS)
+        raise DabenchError(f"no setting grants {needs}; declare one of: {allowed}")
+    return _SETTINGS[needs]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `register` records on a method's class."""
+
+    name: str
+    needs: Needs
+    paper: str
+
+    @property
+    def setting(self) -> Setting:
+        return setting_of(self.needs)
+
+
+def register(*, needs: Needs, paper: str) -> Callable[[Method], Method]:
+    """Declares a frozen dataclass to be the method named as its file.
+
+    `needs` decides what `target_data` will hold; `paper` is the reference shown beside it.
+    """
+    setting_of(needs)
+
+    def declare(method: Method) -> Method:
+        name = method.__module__.rpartition(".")[2]
+        method.declaration = Declaration(name, needs, paper)
+        return method
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Labelled images: uint8 (n, channels, height, width), possibly memory-mapped, and int64 labels (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Any) -> Domain:
+        return Domain(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Everything a task loads; the runner hands each part only to those who may see it.
+
+    `source_train` is None where the source is a pretrained network alone; `source_test` then holds the
+    undistorted pictures. `target_validation` is None where the release has no such split.
+    `partial` says in words what is missing from the official data ("" where nothing is).
+    """
+
+    source_train: Domain | None
+    source_test: Domain
+    target_train: Domain
+    target_test: Domain
+    target_validation: Domain | None = None
+    partial: str = ""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which target images adapt and which score. Results of two protocols are never averaged.
+
+    `transductive` means that the adapting images are the scored ones: methods that see target labels
+    are refused there. `source_images` and `target_images` bound the training images drawn (None: all).
+    """
+
+    name: str
+    adapts_on: str
+    scores_on: str
+    transductive: bool = False
+    source_images: int | None = None
+    target_images: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How much training a task grants, the same for every method: steps of `batch_size` images a domain.
+
+    `source_steps` and `source_lr` train the source model (AdamW, one cycle); `steps` is the adaptation budget
+    at --budget 1. `flip` and `crop` (pixels of padding) augment training images on the device.
+    """
+
+    steps: int
+    source_steps: int = 0
+    source_lr: float = 1e-3
+    batch_size: int = 64
+    flip: bool = False
+    crop: int = 0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published accuracy in percent, shown beside ours under the same protocol and backbone only."""
+
+    task: str
+    method: str
+    accuracy: float
+    std: float | None
+    protocol: str
+    backbone: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One shift scenario: a name, its facts, and the function that loads its domains.
+
+    `load(root, protocol)` reads from the data root and raises MissingData with a remedy. The first entry of
+    `protocols` is the default; `backbone` is the default network. `image_shape` is (channels, height, width).
+    `datasets` names what `dabench data` would fetch. `note` is shown wherever the task's numbers are.
+    The order of `class_names` is the order of the class indices. `pretrained` means that the source model is the published
+    network itself, its logits cut to `logit_indices` where those are given. `vary(parameter, value)` gives the task
+    with one parameter of its camera changed, for `dabench curve`.
+    """
+
+    name: str
+    family: str
+    source: str
+    target: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    backbone: str
+    recipe: Recipe
+    protocols: tuple[Protocol, ...]
+    load: Callable[[Path, Protocol], Domains]
+    datasets: tuple[str, ...] = ()
+    pretrained: bool = False
+    logit_indices: tuple[int, ...] | None = None
+    licence: str = ""
+    citation: str = ""
+    note: str = ""
+    vary: Callable[[str, float], Task] | None = field(default=None, compare=False)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def protocol(self, name: str | None) -> Protocol:
+        """The protocol of that name, the first for None; raises DabenchError for an unknown one."""
+        if name is None:
+            return self.protocols[0]
+        for protocol in self.protocols:
+            if protocol.name == name:
+                return protocol
+        names = ", ".join(protocol.name for protocol in self.protocols)
+        raise DabenchError(f"task '{self.name}' has no protocol '{name}'; it has: {names}")

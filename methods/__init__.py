@@ -1,0 +1,1 @@
+"""Every module here is one adaptation method, named as its file."""
