@@ -190,9 +190,9 @@ class Task:
     `load(root, protocol)` reads from the data root and raises MissingData with a remedy. The first entry of
     `protocols` is the default; `backbone` is the default network. `image_shape` is (channels, height, width).
     `datasets` names what `dabench data` would fetch. `note` is shown wherever the task's numbers are.
-    The order of `class_names` is the order of the class indices. `pretrained` means that the source model is the published
-    network itself, its logits cut to `logit_indices` where those are given. `vary(parameter, value)` gives the task
-    with one parameter of its camera changed, for `dabench curve`.
+    The order of `class_names` is the order of the class indices. `pretrained` means that the source model is the
+    published network itself, its logits cut to `logit_indices` where those are given. `vary(parameter, value)`
+    gives the task with one parameter of its camera changed, for `dabench curve`.
     """
 
     name: str

@@ -1,0 +1,123 @@
+import errno
+import multiprocessing
+import os
+import signal
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from dabench import store
+from dabench.core import DabenchError
+
+
+def row(seed=0, **values):
+    return {"key": f"k{seed}", "task": "a-b", "method": "dann", "seed": seed, "status": "ok", **values}
+
+
+def test_a_row_comes_back_as_it_was_written(tmp_path):
+    store.write(
+        tmp_path,
+        [
+            row(
+                accuracy=0.5,
+                per_class=[0.25, float("nan")],
+                predictions=b"\x01\x02",
+                checkpoint_scores={"entropy": [0.1, 0.2]},
+            )
+        ],
+    )
+    (back,) = store.load(tmp_path).to_pylist()
+    assert back["accuracy"] == 0.5
+    assert back["per_class"][0] == 0.25
+    assert back["predictions"] == b"\x01\x02"
+    assert dict(back["checkpoint_scores"]) == {"entropy": [0.1, 0.2]}
+
+
+def test_the_same_key_replaces_its_row(tmp_path):
+    store.write(tmp_path, [row(0, status="failed"), row(1)])
+    store.write(tmp_path, [row(0, status="ok")])
+    assert store.statuses(tmp_path) == {"k0": "ok", "k1": "ok"}
+
+
+def test_an_unknown_column_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DabenchError, match="colour"):
+        store.write(tmp_path, [row(colour="red")])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 not parquet at all PAR1", os.urandom(512)])
+def test_a_corrupt_file_is_set_aside_and_named(tmp_path, content):
+    store.write(tmp_path, [row(0)])
+    store.path_of(tmp_path, "c-d", "dann").parent.mkdir()
+    store.path_of(tmp_path, "c-d", "dann").write_bytes(content)
+    assert store.statuses(tmp_path) == {"k0": "ok"}
+    assert [path.parent.name for path in store.corrupt(tmp_path)] == ["c-d"]
+    store.write(tmp_path, [row(1, task="c-d")])
+    assert store.statuses(tmp_path) == {"k0": "ok", "k1": "ok"}
+
+
+def test_a_truncated_file_is_set_aside_and_its_cells_run_again(tmp_path):
+    store.write(tmp_path, [row(seed) for seed in range(20)])
+    path = store.path_of(tmp_path, "a-b", "dann")
+    path.write_bytes(path.read_bytes()[:-100])
+    assert store.statuses(tmp_path) == {}
+    assert len(store.corrupt(tmp_path)) == 1
+
+
+def _write_many(folder, first):
+    for seed in range(first, first + 15):
+        store.write(folder, [row(seed)])
+
+
+def test_two_writers_at_once_lose_nothing(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_write_many, args=(tmp_path, first)) for first in (0, 100)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(store.statuses(tmp_path)) == 30
+
+
+def _write_for_ever(folder):
+    seed = 0
+    while True:
+        store.write(folder, [row(seed, predictions=os.urandom(100_000))])
+        seed += 1
+
+
+def test_a_killed_writer_leaves_a_readable_file(tmp_path):
+    writer = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(tmp_path,))
+    writer.start()
+    deadline = time.monotonic() + 60
+    while len(store.statuses(tmp_path)) < 5 and time.monotonic() < deadline:
+        pass
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    assert len(store.statuses(tmp_path)) >= 5
+    assert store.corrupt(tmp_path) == []
+    store.write(tmp_path, [row(10_000)])
+
+
+def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path, monkeypatch):
+    store.write(tmp_path, [row(0)])
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(DabenchError, match=r"dann\.parquet.*No space left.*free some space"):
+        store.write(tmp_path, [row(1)])
+    monkeypatch.undo()
+    assert store.statuses(tmp_path) == {"k0": "ok"}
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_rows_of_an_older_schema_still_load(tmp_path):
+    store.write(tmp_path, [row(0, accuracy=0.5)])
+    path = store.path_of(tmp_path, "a-b", "dann")
+    pq.write_table(pq.read_table(path).drop_columns(["ece", "partial"]), path)
+    (back,) = store.load(tmp_path).to_pylist()
+    assert back["accuracy"] == 0.5
+    assert back["ece"] is None
