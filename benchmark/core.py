@@ -107,6 +107,16 @@ def register(*, needs: Needs, paper: str) -> Callable[[Method], Method]:
     return declare
 
 
+def between(default: Any, low: float, high: float, *, log: bool = False) -> Any:
+    """A hyper-parameter that is a number: its default and the range a person may give and a search explores."""
+    return field(default=default, metadata={"low": low, "high": high, "log": log})
+
+
+def one_of(default: Any, *others: Any) -> Any:
+    """A hyper-parameter with few values, the default first."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
 @dataclass(frozen=True)
 class Domain:
     """Labelled images: uint8 (n, channels, height, width), possibly memory-mapped, and int64 labels (n,)."""
