@@ -32,7 +32,7 @@ def build(
 ) -> Classifier:
     """The classifier of that name, its fresh weights drawn from torch's current random state.
 
-    `image_shape` is (channels, height, width). `pretrained` takes the published ImageNet weights: the head is cut
+    `image_shape` is (channels, height, width). `pretrained` takes the published weights: the head is cut
     to `logit_indices` where these are given, kept where it has `num_classes` logits, and fresh otherwise.
     Raises DabenchError for a name or shape that cannot be, MissingData where the weights cannot be had.
     """
