@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from dabench.core import NotApplicable
 
 
 class Classifier(nn.Module):
@@ -64,3 +68,93 @@ class Classifier(nn.Module):
             elif layers:
                 layers[-1].append(module)
         return layers
+
+
+class InputAdapted(nn.Module):
+    """A classifier behind a transform of its input; the transform comes off as `adapter`."""
+
+    def __init__(self, adapter: nn.Module, model: Classifier) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.model = model
+
+    @property
+    def head(self) -> nn.Module:
+        return self.model.head
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.model.features(self.adapter(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class DomainCritic(nn.Sequential):
+    """Tells source from target by features: (batch, feature_dim) to one logit each (batch,), positive for source."""
+
+    def __init__(self, feature_dim: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__(
+            nn.Linear(feature_dim, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+            nn.Flatten(0),
+        )
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, features: Tensor, scale: float) -> Tensor:
+        context.scale = scale
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -context.scale * gradient, None
+
+
+def reverse_gradient(features: Tensor, scale: float) -> Tensor:
+    """The features as they are; on the way back their gradient times `-scale` (Ganin & Lempitsky, ICML 2015)."""
+    return _ReverseGradient.apply(features, scale)
+
+
+def domain_loss(source: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of the critic's logits, (batch,) each: source is 1, target is 0."""
+    return cross_entropy_of(source, True) / 2 + cross_entropy_of(target, False) / 2
+
+
+def cross_entropy_of(logits: Tensor, truth: bool) -> Tensor:
+    """Mean binary cross-entropy of logits (batch,) that all have the same label."""
+    return softplus(-logits if truth else logits).mean()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of each prediction, (batch,)."""
+    return -(logits.softmax(1) * logits.log_softmax(1)).sum(1)
+
+
+def diversity(logits: Tensor) -> Tensor:
+    """Entropy of the mean prediction: high where all classes are predicted."""
+    mean = logits.softmax(1).mean(0)
+    return -(mean * mean.clamp_min(1e-8).log()).sum()
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Fixes every weight, and by eval mode the batch-norm statistics too."""
+    return module.requires_grad_(False).eval()
+
+
+def unfreeze(module: nn.Module) -> nn.Module:
+    """Lets every weight and the batch-norm statistics move again."""
+    return module.requires_grad_(True).train()
+
+
+def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Every batch norm of the model; raises NotApplicable where it has none."""
+    found = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not found:
+        raise NotApplicable("the backbone has no batch norm to adapt; choose one that has (--backbone lenet_bn)")
+    return found
