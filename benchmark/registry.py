@@ -13,9 +13,10 @@ import fnmatch
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -277,9 +278,7 @@ def tasks(text: str) -> tuple[tuple[str, Task], ...]:
             chosen.update(_own_tasks(part))
             continue
         found = [
-            task
-            for task in known.values()
-            if part in ("all", task.family) or fnmatch.fnmatchcase(task.name, part)
+            task for task in known.values() if part in ("all", task.family) or fnmatch.fnmatchcase(task.name, part)
         ]
         if found:
             chosen.update((task.name, task) for task in found)
@@ -394,8 +393,21 @@ def method_code(file: Path) -> str:
 def core_code() -> str:
     """Fingerprint of the harness: the modules through which every number passes."""
     folder = Path(__file__).parent
-    names = ("core", "data", "loop", "models", "nn", "runner", "scores")
-    return fingerprint(*(_meaning(ast.parse((folder / f"{name}.py").read_text())) for name in names))
+    modules = (_meaning(ast.parse((folder / f"{name}.py").read_text())) for name in ("cell", "loop", "models"))
+    return fingerprint(*modules, _meaning(_definitions()["Classifier"]))
+
+
+@cache
+def loader_code(task: Task) -> str:
+    """Fingerprint of the code that loads a task's images."""
+    folder = Path(__file__).parent
+    files = [folder / "data.py", folder / "cameras.py", Path(inspect.getfile(task.load))]
+    return fingerprint(*(_meaning(ast.parse(file.read_text())) for file in files))
+
+
+def sized(task: Task, image_size: int) -> Task:
+    """The task with images of that side."""
+    return replace(task, image_shape=(task.image_shape[0], image_size, image_size))
 
 
 def task_code(task: Task) -> str:

@@ -18,13 +18,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from dabench.core import DabenchError
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
+
+from dabench.core import DabenchError
 
 SND_TEMPERATURE = 0.05
 SND_IMAGES = 5_000
@@ -273,9 +274,7 @@ VALIDATORS: dict[str, Validator] = {
         ),
         Validator(name="bnm", function=bnm, needs=_PREDICTIONS, paper="Cui et al., CVPR 2020"),
         Validator(name="corr_c", function=corr_c, needs=_PREDICTIONS, paper="Tu et al., 2023"),
-        Validator(
-            name="snd", function=snd, needs=_PREDICTIONS, paper="Saito et al., ICCV 2021", fewest_images=3
-        ),
+        Validator(name="snd", function=snd, needs=_PREDICTIONS, paper="Saito et al., ICCV 2021", fewest_images=3),
         Validator(
             name="iwcv",
             function=iwcv,
@@ -283,9 +282,7 @@ VALIDATORS: dict[str, Validator] = {
             paper="Sugiyama et al., JMLR 2007",
             fewest_images=4,
         ),
-        Validator(
-            name="dev", function=dev, needs=_BOTH_DOMAINS, paper="You et al., ICML 2019", fewest_images=4
-        ),
+        Validator(name="dev", function=dev, needs=_BOTH_DOMAINS, paper="You et al., ICML 2019", fewest_images=4),
     )
 }
 

@@ -1,0 +1,378 @@
+"""One cell of the sweep: train or fetch the source model, let the method adapt it, measure what came out."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dabench import data, models, registry, scores
+from dabench.core import Declaration, Diverged, Domain, Needs, Task
+from dabench.loop import Pictures, TargetData, predict
+from dabench.plan import ALL, Cell, Place
+
+_SCORED_TARGET, _SCORED_SOURCE = 2000, 1000  # images behind the label-free scores at a checkpoint
+_SOURCE_TRAINING = Declaration("source model", Needs.SOURCE, "")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A task's domains on the device, ready to be handed out."""
+
+    task: Task
+    source_train: Pictures | None
+    source_test: Pictures
+    target_train: Pictures
+    target_validation: Pictures | None
+    target_test: Pictures
+    source_print: str
+    partial: str
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A trained source model and how it does before any adaptation."""
+
+    model: nn.Module
+    test_logits: Tensor
+    source_accuracy: float
+    seconds: float
+
+
+def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], None]) -> dict[str, Any]:
+    """Computes one cell; returns the measured columns of its row.
+
+    `on_step(stage, step, steps, loss)` hears of progress. Raises whatever the method raises, and Diverged
+    where its weights or logits are not finite.
+    """
+    torch.set_num_threads(place.threads)
+    device = torch.device(place.device)
+    scene = _scene(cell.task, cell.protocol, cell.image_size, place)
+    method = cell.variant.load()
+    with seeded(cell.seed, device):
+        source, trained_now = _source_model(cell, scene, place, on_step)
+    steps = max(1, round(scene.task.recipe.steps * cell.budget))
+    tape = _Checkpoints(scene, method.declaration.needs)
+    granted = _grant(method.declaration.needs, scene, cell)
+    model = copy.deepcopy(source.model).train()
+    with seeded(cell.seed, device):
+        target_data = TargetData(
+            method.declaration,
+            scene.task.recipe,
+            steps=steps,
+            num_classes=scene.task.num_classes,
+            seed=cell.seed,
+            device=device,
+            on_step=lambda step, loss: on_step("adapting", step, steps, loss),
+            on_checkpoint=tape.record,
+            **granted,
+        )
+        _reset_peak_memory(device)
+        started = time.perf_counter()
+        adapted = method.adapt(model, target_data)
+        _wait(device)
+        seconds = time.perf_counter() - started - target_data.seconds_aside
+        peak = _peak_memory(device)
+        started = time.perf_counter()
+        logits, features = predict(adapted, scene.target_test, getattr(method, "batch_size", 256))
+        _wait(device)
+        inference = time.perf_counter() - started
+        if not tape.progress and method.declaration.needs & Needs.TEST_STREAM:
+            tape.note(1.0, math.nan, logits, scores.Evidence(logits, features))
+        elif not tape.progress:
+            tape.record(adapted, 1.0, math.nan)
+        source_logits, _ = predict(adapted, scene.source_test, getattr(method, "batch_size", 256))
+    if not logits.isfinite().all():
+        raise Diverged(f"'{method.declaration.name}' gives logits that are not finite; lower lr")
+    labels, before = scene.target_test.labels, source.test_logits
+    return {
+        "accuracy": scores.accuracy(logits, labels),
+        "per_class": scores.per_class_accuracy(logits, labels, scene.task.num_classes),
+        "nll": scores.nll(logits, labels),
+        "ece": scores.calibration_error(logits, labels),
+        "accuracy_before": scores.accuracy(before, labels),
+        "nll_before": scores.nll(before, labels),
+        "ece_before": scores.calibration_error(before, labels),
+        "source_before": source.source_accuracy,
+        "source_after": scores.accuracy(source_logits, scene.source_test.labels),
+        "predictions": _compact(logits),
+        "checkpoint_progress": tape.progress,
+        "checkpoint_accuracy": tape.accuracy,
+        "checkpoint_loss": tape.loss,
+        "checkpoint_scores": tape.scores,
+        "steps": steps,
+        "seconds": seconds,
+        "seconds_scoring": target_data.seconds_aside,
+        "seconds_source": source.seconds if trained_now else math.nan,
+        "ms_per_image": 1000 * inference / len(scene.target_test),
+        "peak_memory": peak,
+        "trained_parameters": _trained_parameters(adapted, source.model),
+        "n_source": len(scene.source_train) if scene.source_train else 0,
+        "n_target": len(granted["target"]) if "target" in granted else 0,
+        "n_test": len(scene.target_test),
+        "partial": scene.partial,
+        "precision": "bf16" if source.model.precision == torch.bfloat16 else "fp32",
+    }
+
+
+# ------------------------------------------------------------------------------------------------ the data
+
+
+@lru_cache(maxsize=2)
+def _scene(words: str, protocol: str, image_size: int, place: Place) -> Scene:
+    task = registry.sized(registry.task(words), image_size)
+    domains = task.read(place.data, place.cache, task.protocol(protocol))
+    device = torch.device(place.device)
+
+    def pictures(domain: Domain | None) -> Pictures | None:
+        return None if domain is None else Pictures.of(domain, device, labelled=True)
+
+    return Scene(
+        task,
+        pictures(domains.source_train),
+        pictures(domains.source_test),
+        pictures(domains.target_train),
+        pictures(domains.target_validation),
+        pictures(domains.target_test[_stream_order(len(domains.target_test))]),
+        data.domain_print(domains.source_train) if domains.source_train else "",
+        domains.partial,
+    )
+
+
+def _stream_order(count: int) -> np.ndarray:
+    """The order of the test stream, the same for everyone: folders come sorted by class, a stream does not."""
+    return np.random.default_rng(0).permutation(count)
+
+
+def _grant(needs: Needs, scene: Scene, cell: Cell) -> dict[str, Pictures]:
+    """Exactly what the needs declare; the test images are never among it."""
+    granted: dict[str, Pictures] = {}
+    if needs & Needs.SOURCE:
+        granted["source"] = scene.source_train
+    if needs & Needs.TARGET_IMAGES:
+        target = scene.target_train
+        if cell.target_images != ALL:
+            order = np.random.default_rng(cell.seed).permutation(len(target))
+            target = _subset(target, np.sort(order[: cell.target_images]))
+        granted["target"] = replace(target, labels=None)
+        if needs & Needs.ALL_TARGET_LABELS:
+            granted["target"] = target
+        if needs & Needs.TARGET_LABELS:
+            train, held_out = label_budget(target.labels.cpu().numpy(), cell.labels, cell.seed)
+            if cell.labels == ALL and scene.target_validation is not None:
+                granted |= {"target": target, "validation": scene.target_validation}
+            else:
+                granted["target"] = _subset(target, train)
+                if len(held_out):
+                    granted["validation"] = _subset(target, held_out)
+    return granted
+
+
+def label_budget(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the labelled images to train on and to validate on: every fifth of each class validates.
+
+    `per_class` images of each class together (ALL for every one), nested: a seed's budget of 3 is part of its
+    budget of 10. Budgets below five images a class leave none to validate on.
+    """
+    chance = np.random.default_rng(seed)
+    train, validation = [], []
+    for label in np.unique(labels):
+        drawn = chance.permutation(np.flatnonzero(labels == label))[: None if per_class == ALL else per_class]
+        validates = np.arange(len(drawn)) % 5 == 4
+        train.append(drawn[~validates])
+        validation.append(drawn[validates])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
+
+
+def _subset(pictures: Pictures, index: np.ndarray) -> Pictures:
+    chosen = torch.from_numpy(index)
+    labels = None if pictures.labels is None else pictures.labels[chosen.to(pictures.labels.device)]
+    return replace(pictures, images=pictures.images[chosen.to(pictures.images.device)], labels=labels)
+
+
+# ---------------------------------------------------------------------------------------- the source model
+
+
+_source_models: dict[tuple[str, str, Place], SourceModel] = {}
+
+
+def _source_model(
+    cell: Cell, scene: Scene, place: Place, on_step: Callable[[str, int, int, float], None]
+) -> tuple[SourceModel, bool]:
+    """The source model of the cell and whether this call trained it; weights are kept in the cache folder."""
+    key = source_key(cell, scene)
+    memory = (key, cell.task + cell.protocol, place)
+    if memory in _source_models:
+        return _source_models[memory], False
+    task, device = scene.task, torch.device(place.device)
+    model = models.build(
+        cell.backbone,
+        task.num_classes,
+        task.image_shape,
+        pretrained=task.pretrained or cell.backbone not in models.OWN_NETS,
+        logit_indices=task.logit_indices,
+        device=device,
+    )
+    seconds = math.nan
+    if not task.pretrained:
+        weights = place.cache / "source" / f"{key}.safetensors"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(weights.with_suffix(".lock")):
+            if weights.exists():
+                models.load_weights(model, weights)
+            else:
+                started = time.perf_counter()
+                train_source(model, scene, cell, on_step)
+                seconds = time.perf_counter() - started
+                models.save(model, weights)
+    test_logits, _ = predict(model, scene.target_test)
+    source_logits, _ = predict(model, scene.source_test)
+    accuracy = scores.accuracy(source_logits, scene.source_test.labels)
+    _source_models.clear()
+    _source_models[memory] = SourceModel(model, test_logits, accuracy, seconds)
+    return _source_models[memory], not math.isnan(seconds)
+
+
+def source_key(cell: Cell, scene: Scene) -> str:
+    """What a source model depends on; tasks that share a source share its model."""
+    recipe = scene.task.recipe
+    facts = (recipe.source_steps, recipe.source_lr, recipe.batch_size, recipe.flip, recipe.crop)
+    shape = (scene.task.image_shape, scene.task.num_classes)
+    code = registry.core_code()
+    return registry.fingerprint(
+        scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code
+    )
+
+
+def train_source(
+    model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[str, int, int, float], None]
+) -> None:
+    """Trains the model in place on the labelled source images: AdamW, one cycle, the task's recipe."""
+    recipe = scene.task.recipe
+    steps = max(1, round(recipe.source_steps * cell.budget))
+    source_data = TargetData(
+        _SOURCE_TRAINING,
+        recipe,
+        steps=steps,
+        num_classes=scene.task.num_classes,
+        seed=cell.seed,
+        device=scene.source_train.device,
+        source=scene.source_train,
+        on_step=lambda step, loss: on_step("source model", step, steps, loss),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.source_lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.source_lr, total_steps=steps + 1)
+    model.train()
+    for batch in source_data.batches(model):
+        batch.minimise(cross_entropy(model(batch.source_images), batch.source_labels), optimizer)
+        schedule.step()
+
+
+# ----------------------------------------------------------------------------------------- what is measured
+
+
+class _Checkpoints:
+    """Records accuracy and the label-free scores of a model at each tenth of its budget."""
+
+    def __init__(self, scene: Scene, needs: Needs) -> None:
+        self.scene = scene
+        self.sees_source = bool(needs & Needs.SOURCE)
+        self.target = _spread(scene.target_train, _SCORED_TARGET)
+        self.source = _spread(scene.source_test, _SCORED_SOURCE)
+        self.progress: list[float] = []
+        self.accuracy: list[float] = []
+        self.loss: list[float] = []
+        self.scores: dict[str, list[float]] = {}
+
+    def record(self, model: nn.Module, progress: float, loss: float) -> None:
+        """Looks at the model, in eval mode, with the random state kept."""
+        with seeded(0, self.scene.target_test.device):
+            logits, _ = predict(model, self.scene.target_test)
+            evidence = scores.Evidence(*predict(model, self.target))
+            if self.sees_source:
+                source_logits, source_features = predict(model, self.source)
+                evidence = replace(
+                    evidence,
+                    source_logits=source_logits,
+                    source_features=source_features,
+                    source_labels=self.source.labels,
+                )
+            self.note(progress, loss, logits, evidence)
+
+    def note(self, progress: float, loss: float, test_logits: Tensor, evidence: scores.Evidence) -> None:
+        if not test_logits.isfinite().all():
+            raise Diverged(f"the logits are not finite after {progress:.0%} of the budget; lower lr")
+        self.progress.append(progress)
+        self.loss.append(loss)
+        self.accuracy.append(scores.accuracy(test_logits, self.scene.target_test.labels))
+        for name, value in scores.score_all(evidence, may_see_source=self.sees_source).items():
+            self.scores.setdefault(name, []).append(value)
+
+
+def _spread(pictures: Pictures, count: int) -> Pictures:
+    """At most `count` of the pictures, spread evenly over their order."""
+    if len(pictures) <= count:
+        return pictures
+    return _subset(pictures, np.linspace(0, len(pictures) - 1, count).astype(np.int64))
+
+
+def _trained_parameters(adapted: nn.Module, source: nn.Module) -> int:
+    """Parameters of the adapted model that are not, bit for bit, parameters of the source model."""
+    originals: dict[tuple[int, ...], list[Tensor]] = {}
+    for parameter in source.parameters():
+        originals.setdefault(tuple(parameter.shape), []).append(parameter)
+    return sum(
+        parameter.numel()
+        for parameter in adapted.parameters()
+        if not any(torch.equal(parameter, original) for original in originals.get(tuple(parameter.shape), []))
+    )
+
+
+def _compact(logits: Tensor) -> bytes:
+    kind = np.uint8 if logits.shape[1] <= 256 else np.uint16
+    return logits.argmax(1).cpu().numpy().astype(kind).tobytes()
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: torch.device) -> float:
+    """MiB: of the device since the reset; of the whole process on a CPU, which cannot be reset."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Every global random state seeded inside, and as it was afterwards."""
+    kept = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])

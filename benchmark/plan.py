@@ -1,0 +1,224 @@
+"""What a sweep would compute: its cells, which of them are stored already, and why others cannot run.
+
+A cell's key is a hash of everything that can change its numbers, so a stored row is never another cell's answer.
+Nothing here imports torch: a sweep of stored cells answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dabench import data, registry, store
+from dabench.core import DabenchError, MissingData, Needs, Protocol, Setting, Task
+
+ALL = -1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One computation: a plain value that any process can pick up.
+
+    `task` is the words by which `registry.task` finds it; `labels` counts target labels a class (ALL, or 0 for a
+    method that sees none); `target_images` bounds the images that adapt (ALL for no bound).
+    """
+
+    task: str
+    variant: registry.Variant
+    protocol: str
+    backbone: str
+    image_size: int
+    budget: float
+    labels: int
+    target_images: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where cells are computed: the device, its CPU threads, and the folders of data and cache."""
+
+    device: str
+    threads: int
+    data: Path
+    cache: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked for. None is each task's own default; `labels` may name several budgets."""
+
+    tasks: tuple[tuple[str, Task], ...]
+    methods: tuple[registry.Variant, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    budget: float = 1.0
+    backbone: str | None = None
+    image_size: int | None = None
+    protocol: str | None = None
+    labels: tuple[int, ...] = (ALL,)
+    target_images: int = ALL
+
+
+class State(StrEnum):
+    """What will become of a planned cell."""
+
+    RUN = "run"
+    CACHED = "cached"
+    REFUSED = "refused"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell, the columns of its row that are known beforehand, and its state with the reason for it."""
+
+    cell: Cell
+    identity: Mapping[str, Any]
+    state: State
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.identity["key"]
+
+    @property
+    def label(self) -> str:
+        """How the cell is named on the screen."""
+        return f"{self.identity['task']} · {self.cell.variant.label} · seed {self.cell.seed}"
+
+
+def plan(request: Request, data_root: Path, cache_root: Path, results: Path) -> tuple[Planned, ...]:
+    """Every cell of the request, in the order in which they would run.
+
+    Raises DabenchError where a task lacks the protocol asked for.
+    """
+    stored = store.statuses(results)
+    planned: list[Planned] = []
+    for words, task in request.tasks:
+        protocol = task.protocol(request.protocol)
+        size = request.image_size or task.image_shape[1]
+        missing = ""
+        try:
+            images = data_print(registry.sized(task, size), data_root, cache_root, protocol)
+        except MissingData as error:
+            missing, images = str(error), ""
+        for variant in request.methods:
+            described = registry.describe(variant.file)
+            for labels in _label_budgets(request, described.needs):
+                for seed in request.seeds:
+                    cell = Cell(
+                        task=words,
+                        variant=variant,
+                        protocol=protocol.name,
+                        backbone=request.backbone or task.backbone,
+                        image_size=size,
+                        budget=request.budget,
+                        labels=labels,
+                        target_images=request.target_images if described.needs & Needs.TARGET_IMAGES else ALL,
+                        seed=seed,
+                    )
+                    identity = _identity(cell, task, described, images)
+                    refusal = _refusal(task, protocol, described)
+                    if refusal:
+                        planned.append(Planned(cell, identity, State.REFUSED, refusal))
+                    elif missing:
+                        planned.append(Planned(cell, identity, State.MISSING, missing))
+                    elif stored.get(identity["key"]) in ("ok", "refused"):
+                        planned.append(Planned(cell, identity, State.CACHED))
+                    else:
+                        planned.append(Planned(cell, identity, State.RUN))
+    return tuple(planned)
+
+
+def _label_budgets(request: Request, needs: Needs) -> tuple[int, ...]:
+    if needs & Needs.TARGET_LABELS:
+        return request.labels
+    return (ALL,) if needs & Needs.ALL_TARGET_LABELS else (0,)
+
+
+def _refusal(task: Task, protocol: Protocol, described: registry.Description) -> str:
+    """Why the method has no place on this task, or nothing."""
+    if described.needs & Needs.SOURCE and task.pretrained:
+        return f"{described.setting} needs source images, and the source of '{task.name}' is a network alone"
+    if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.ORACLE):
+        return f"protocol '{protocol.name}' scores the images that adapt, whose labels the method would have seen"
+    return ""
+
+
+def _identity(cell: Cell, task: Task, described: registry.Description, images: str) -> dict[str, Any]:
+    params = {**described.parameters, **dict(cell.variant.given)}
+    known = {
+        "task": task.name,
+        "family": task.family,
+        "protocol": cell.protocol,
+        "method": described.name,
+        "setting": str(described.setting),
+        "variant": cell.variant.label,
+        "params": json.dumps(params, sort_keys=True),
+        "backbone": cell.backbone,
+        "image_size": cell.image_size,
+        "budget": cell.budget,
+        "labels": cell.labels,
+        "target_images": cell.target_images,
+        "seed": cell.seed,
+        "method_code": registry.method_code(described.file),
+        "task_code": registry.task_code(task),
+        "data": images,
+    }
+    return {"key": registry.fingerprint(json.dumps(known, sort_keys=True)), **known}
+
+
+def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol) -> str:
+    """The fingerprint of the task's images under a protocol, remembered while files and loaders stay the same.
+
+    Raises MissingData where the files are not there.
+    """
+    loaders = registry.loader_code(task)
+    facts = (task.name, task.image_shape, protocol, task.camera)
+    manifest = registry.fingerprint(data.manifest(data.files(task, data_root)), loaders, repr(facts), _decoders())
+    remembered = cache_root / "fingerprints" / manifest
+    if remembered.exists():
+        return remembered.read_text()
+    images = data.fingerprint(task.read(data_root, cache_root, protocol))
+    try:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.write_text(images)
+    except OSError as error:
+        raise DabenchError(f"cannot write {remembered}: {error.strerror}; choose another with --cache") from error
+    return images
+
+
+@cache
+def _decoders() -> str:
+    """The libraries that could decode or draw the same files differently."""
+    return ",".join(version(name) for name in ("matplotlib", "numpy", "pillow", "scikit-learn", "kornia"))
+
+
+def seconds_expected(planned: tuple[Planned, ...], results: Path) -> float | None:
+    """How long the cells to run would take one after the other, from past rows; None without any."""
+    names = ("task", "method", "backbone", "image_size", "budget", "status", "seconds", "seconds_scoring")
+    past: dict[tuple[Any, ...], list[float]] = {}
+    for row in store.load(results, names).to_pylist():
+        if row["status"] == "ok":
+            spent = (row["seconds"] + row["seconds_scoring"]) / row["budget"]
+            past.setdefault((row["method"], row["task"], row["backbone"], row["image_size"]), []).append(spent)
+    waiting = [each for each in planned if each.state is State.RUN]
+    if not past or not waiting:
+        return None if waiting else 0.0
+    typical = statistics.median(spent for many in past.values() for spent in many)
+    return sum(
+        each.cell.budget
+        * statistics.median(
+            past.get(
+                (each.cell.variant.name, each.identity["task"], each.cell.backbone, each.cell.image_size), [typical]
+            )
+        )
+        for each in waiting
+    )

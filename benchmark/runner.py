@@ -1,0 +1,226 @@
+"""Runs the cells of a plan, in this process or several, and stores each row the moment it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import queue
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dabench import __version__, registry, store
+from dabench.core import DabenchError, MissingData, NotApplicable
+from dabench.plan import Place, Planned, State
+
+_HEARTBEAT = 0.2  # seconds between looks at the workers, and between a worker's words of progress
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A running cell's word: what it is doing, and how fast."""
+
+    planned: Planned
+    worker: int
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell that ended; `row` is what was stored, None where the machine lacks something (`reason` says what)."""
+
+    planned: Planned
+    worker: int
+    row: Mapping[str, Any] | None
+    reason: str = ""
+    trace: str = ""
+
+
+Listener = Callable[[Progress | Finished], None]
+
+
+def run(
+    planned: Sequence[Planned], place: Place, results: Path, *, workers: int, listen: Listener
+) -> list[Finished]:
+    """Runs every planned cell whose state is `run`; returns how each ended.
+
+    Rows land one by one, so an interruption loses the running cells alone. Raises DabenchError when a row
+    cannot be stored.
+    """
+    waiting = [each for each in planned if each.state is State.RUN]
+    refused = [each for each in planned if each.state is State.REFUSED]
+    store.write(results, [_row(each, "refused", each.reason, place) for each in refused])
+    ended: list[Finished] = []
+    outcomes = _alone(waiting, place, listen) if workers == 1 else _together(waiting, place, workers, listen)
+    for outcome in outcomes:
+        if outcome.row is not None:
+            store.write(results, [outcome.row])
+        ended.append(outcome)
+        listen(outcome)
+    return ended
+
+
+def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
+    """Computes one cell; whatever its method raises becomes a row."""
+    from dabench.cell import measure
+
+    worker = os.getpid()
+    last = [time.monotonic(), 0.0, 0]
+
+    def on_step(stage: str, step: int, steps: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - last[0] >= _HEARTBEAT:
+            rate = (step - last[2]) / (now - last[0]) if step > last[2] else 0.0
+            last[0], last[2] = now, step
+            listen(Progress(planned, worker, stage, step, steps, loss, rate))
+
+    try:
+        measured = measure(planned.cell, place, on_step)
+    except MissingData as error:
+        return Finished(planned, worker, None, str(error))
+    except NotApplicable as error:
+        return Finished(planned, worker, _row(planned, "refused", str(error), place), str(error))
+    except Exception as error:  # the one place where a method's failure becomes a row instead of an end
+        reason = _reason(error)
+        return Finished(planned, worker, _row(planned, "failed", reason, place), reason, traceback.format_exc())
+    return Finished(planned, worker, {**_row(planned, "ok", "", place), **measured})
+
+
+def _reason(error: Exception) -> str:
+    """The error in a line, with the place in the method's code where it was not the harness that noticed."""
+    if isinstance(error, DabenchError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
+    here = next((frame for frame in own if "site-packages" not in frame.filename), frames[-1])
+    message = str(error).partition("\n")[0] or "no message"
+    return f"{type(error).__name__}: {message} ({Path(here.filename).name}, line {here.lineno})"
+
+
+def _row(planned: Planned, status: str, reason: str, place: Place) -> dict[str, Any]:
+    return {**planned.identity, "status": status, "reason": reason, **_provenance(place)}
+
+
+def _provenance(place: Place) -> dict[str, Any]:
+    return {
+        "device": _device_name(place.device),
+        "threads": place.threads,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "version": f"dabench {__version__}, python {platform.python_version()}, "
+        f"torch {version('torch')}, timm {version('timm')}",
+        "core_code": registry.core_code(),
+    }
+
+
+@cache
+def _commit() -> str:
+    """The checkout's commit, `+` appended where files differ from it; empty outside a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        return done.stdout.strip()
+
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+
+
+@cache
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+# ----------------------------------------------------------------------------------- one process, or many
+
+
+def _alone(waiting: Sequence[Planned], place: Place, listen: Listener) -> Iterator[Finished]:
+    for each in waiting:
+        yield attempt(each, place, listen)
+
+
+def _together(waiting: Sequence[Planned], place: Place, workers: int, listen: Listener) -> Iterator[Finished]:
+    """Hands the cells to worker processes; a worker that dies takes its running cell along and no other."""
+    context = multiprocessing.get_context("spawn")
+    left = list(waiting)
+    while left:
+        words = context.Queue()
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(words,))
+        running = {pool.submit(_attempt_in_worker, each, place): each for each in left}
+        started: set[str] = set()
+        try:
+            while running:
+                done, _ = wait(running, timeout=_HEARTBEAT, return_when="FIRST_COMPLETED")
+                for word in _drain(words):
+                    started.add(word.planned.key)
+                    listen(word)
+                for future in done:
+                    each = running.pop(future)
+                    outcome = _outcome(future, each, place, each.key in started)
+                    if outcome is not None:
+                        left.remove(each)
+                        yield outcome
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+
+
+def _outcome(future: Future[Finished], planned: Planned, place: Place, started: bool) -> Finished | None:
+    """How the cell ended; None for one that a dying worker beside it kept from starting."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        if not started:
+            return None
+        reason = "its process died (out of memory?); try --workers 1 or a smaller backbone"
+        return Finished(planned, 0, _row(planned, "failed", reason, place), reason)
+
+
+def _drain(words: Any) -> Iterator[Progress]:
+    while True:
+        try:
+            yield words.get_nowait()
+        except queue.Empty:
+            return
+
+
+_words: Any = None
+
+
+def _start_worker(words: Any) -> None:
+    """The parent alone answers Ctrl-C: a worker that did too would print over the screen."""
+    global _words
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _words = words
+
+
+def _attempt_in_worker(planned: Planned, place: Place) -> Finished:
+    _words.put(Progress(planned, os.getpid(), "loading", 0, 1, float("nan"), 0.0))
+    return attempt(planned, place, _words.put)
