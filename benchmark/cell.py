@@ -252,14 +252,10 @@ def source_key(cell: Cell, scene: Scene) -> str:
     facts = (recipe.source_steps, recipe.source_lr, recipe.batch_size, recipe.flip, recipe.crop)
     shape = (scene.task.image_shape, scene.task.num_classes)
     code = registry.core_code()
-    return registry.fingerprint(
-        scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code
-    )
+    return registry.fingerprint(scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code)
 
 
-def train_source(
-    model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[str, int, int, float], None]
-) -> None:
+def train_source(model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[str, int, int, float], None]) -> None:
     """Trains the model in place on the labelled source images: AdamW, one cycle, the task's recipe."""
     recipe = scene.task.recipe
     steps = max(1, round(recipe.source_steps * cell.budget))

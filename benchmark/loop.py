@@ -254,9 +254,7 @@ def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
     if recipe.crop:
         height, width = images.shape[2:]
         padded = pad(images, [recipe.crop] * 4, mode="reflect")
-        shift = torch.randint(
-            0, 2 * recipe.crop + 1, (2, len(images), 1, 1, 1), device=images.device, generator=chance
-        )
+        shift = torch.randint(0, 2 * recipe.crop + 1, (2, len(images), 1, 1, 1), device=images.device, generator=chance)
         rows = (shift[0] + torch.arange(height, device=images.device).view(-1, 1)).expand(
             -1, images.shape[1], -1, padded.shape[3]
         )

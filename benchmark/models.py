@@ -72,9 +72,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise DabenchError(
-            f"{path} does not hold this model's weights: {error}; delete it to train anew"
-        ) from error
+        raise DabenchError(f"{path} does not hold this model's weights: {error}; delete it to train anew") from error
 
 
 # The project's own networks

@@ -153,7 +153,7 @@ def methods(text: str) -> tuple[Variant, ...]:
 def _value(described: Description, key: str, text: str) -> Any:
     """`text` as the type of the parameter's default."""
     if key not in described.parameters:
-        raise _unknown("parameter", key, described.parameters).__class__(
+        raise DabenchError(
             f"method '{described.name}' has no parameter '{key}'; it has: {', '.join(described.parameters) or 'none'}"
         )
     default = described.parameters[key]

@@ -55,9 +55,7 @@ class Finished:
 Listener = Callable[[Progress | Finished], None]
 
 
-def run(
-    planned: Sequence[Planned], place: Place, results: Path, *, workers: int, listen: Listener
-) -> list[Finished]:
+def run(planned: Sequence[Planned], place: Place, results: Path, *, workers: int, listen: Listener) -> list[Finished]:
     """Runs every planned cell whose state is `run`; returns how each ended.
 
     Rows land one by one, so an interruption loses the running cells alone. Raises DabenchError when a row

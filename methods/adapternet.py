@@ -12,6 +12,7 @@ the labelled target validation images, and in Adam with a cosine schedule, as th
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class AdapterNet:
     def adapt(self, model, target_data):
         channels = model.mean.shape[1]
         sizes = [channels, *[channels * self.width] * (self.depth - 1), channels]
-        layers = [nn.Conv2d(a, b, self.kernel, padding="same") for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [nn.Conv2d(a, b, self.kernel, padding="same") for a, b in pairwise(sizes)]
         if self.init == "identity":
             for layer in layers:
                 nn.init.dirac_(layer.weight)

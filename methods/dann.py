@@ -37,8 +37,6 @@ class DANN:
             strength = 2 / (1 + exp(-10 * batch.progress)) - 1
             source, target = model.features(batch.source_images), model.features(batch.target_images)
             prediction = cross_entropy(model.head(source), batch.source_labels)
-            domain = domain_loss(
-                critic(reverse_gradient(source, strength)), critic(reverse_gradient(target, strength))
-            )
+            domain = domain_loss(critic(reverse_gradient(source, strength)), critic(reverse_gradient(target, strength)))
             batch.minimise(prediction + domain, optimizer)
         return model
