@@ -11,7 +11,7 @@ import sklearn
 import torch
 from dabench import scores
 from dabench.core import DabenchError
-from dabench.scores import VALIDATORS, Evidence, choose, score_all
+from dabench.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 from sklearn.datasets import load_digits
@@ -177,7 +177,9 @@ def test_every_validator_reads_only_what_it_declares(evidence):
         declared = {field: getattr(evidence, field) for field in validator.needs}
         # The ratio is fitted on the training features only where they are given.
         alone = Evidence(**{"target_logits": torch.full((300, 5), math.nan)} | declared)
-        assert validator(alone) == validator(replace(evidence, source_train_features=None)), validator.name
+        assert validator(alone) == validator(replace(evidence, source_train_features=NOT_GIVEN)), (
+            validator.name
+        )
 
 
 def test_no_source_data_is_read_where_the_setting_grants_none(evidence):
@@ -241,6 +243,12 @@ def test_outputs_that_are_not_finite_score_nan(evidence, poison):
     assert all(math.isnan(value) for value in scores.per_class_accuracy(logits, labels, 5))
 
 
+def test_training_features_that_are_not_finite_spoil_the_weights_alone(evidence):
+    poisoned = replace(evidence, source_train_features=torch.full((10, 20), math.nan))
+    spoilt = {name for name, score in score_all(poisoned, may_see_source=True).items() if math.isnan(score)}
+    assert spoilt == {"iwcv", "dev"}
+
+
 def test_missing_evidence_scores_nan():
     all_scores = score_all(TOY, may_see_source=True)
     assert {name for name, score in all_scores.items() if math.isnan(score)} == {
@@ -253,7 +261,7 @@ def test_missing_evidence_scores_nan():
 @pytest.mark.parametrize("images", range(6))
 def test_few_images_never_crash(evidence, images):
     few = Evidence(**{field.name: getattr(evidence, field.name)[:images] for field in fields(Evidence)})
-    for with_train in (few, replace(few, source_train_features=None)):
+    for with_train in (few, replace(few, source_train_features=NOT_GIVEN)):
         all_scores = score_all(with_train, may_see_source=True)
         assert math.isnan(all_scores["entropy"]) == (images == 0)
         assert math.isnan(all_scores["snd"]) == (images < 3)
@@ -265,16 +273,19 @@ def test_constant_features_weigh_all_source_images_alike(evidence):
         evidence,
         source_features=torch.zeros(200, 20),
         target_features=torch.zeros(300, 20),
-        source_train_features=None,
+        source_train_features=NOT_GIVEN,
     )
     loss = scores.nll(evidence.source_logits, evidence.source_labels)
     assert scores.iwcv(collapsed) == pytest.approx(-loss, rel=1e-3)
     assert scores.dev(collapsed) == pytest.approx(-loss, rel=1e-3)
 
 
-def test_separable_domains_and_huge_logits_stay_finite(evidence):
+@pytest.mark.parametrize("scale", [1e6, 1e30])
+def test_separable_domains_and_huge_outputs_stay_finite(evidence, scale):
     extreme = replace(
-        evidence, target_features=evidence.target_features + 1e4, target_logits=evidence.target_logits * 1e6
+        evidence,
+        target_features=evidence.target_features + scale,
+        target_logits=evidence.target_logits * scale,
     )
     for name, score in score_all(extreme, may_see_source=True).items():
         assert math.isfinite(score), name
