@@ -5,8 +5,10 @@ Nothing here imports torch or a sibling, so that listing names stays instant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import difflib
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from enum import Flag, StrEnum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +37,13 @@ class NotApplicable(DabenchError):
 
 class Diverged(DabenchError):
     """A loss, a weight or a logit stopped being a finite number."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words for the end of an error: the known name that `name` was probably meant to be, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"known: {', '.join(known)}"
 
 
 class Needs(Flag):
@@ -193,16 +202,25 @@ class Reference:
     source: str
 
 
+class Camera(typing.Protocol):
+    """A frozen dataclass whose fields are numbers, and which sees the world its own way."""
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """The uint8 images (n, 3, height, width) as this camera takes them, in the same form."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One shift scenario: a name, its facts, and the function that loads its domains.
 
-    `load(root, protocol)` reads from the data root and raises MissingData with a remedy. The first entry of
-    `protocols` is the default; `backbone` is the default network. `image_shape` is (channels, height, width).
-    `datasets` names what `dabench data` would fetch. `note` is shown wherever the task's numbers are.
-    The order of `class_names` is the order of the class indices. `pretrained` means that the source model is the
-    published network itself, its logits cut to `logit_indices` where those are given. `vary(parameter, value)`
-    gives the task with one parameter of its camera changed, for `dabench curve`.
+    `load(task, root, cache, protocol)` reads from the data root, keeps decoded pictures under `cache`, gives images
+    of the task's `image_shape` (channels, height, width), and raises MissingData with a remedy. The first entry
+    of `protocols` is the default; `backbone` is the default network. `datasets` names what `dabench data` would
+    fetch, `folders` the user's own pictures. `note` is shown wherever the task's numbers are. The order of
+    `class_names` is the order of the class indices. `pretrained` means that the source model is the published
+    network itself, its logits cut to `logit_indices` where those are given. Where there is a `camera`, the target
+    is what it sees of the source's pictures.
     """
 
     name: str
@@ -214,14 +232,15 @@ class Task:
     backbone: str
     recipe: Recipe
     protocols: tuple[Protocol, ...]
-    load: Callable[[Path, Protocol], Domains]
+    load: Callable[[Task, Path, Path, Protocol], Domains]
     datasets: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+    camera: Camera | None = None
     pretrained: bool = False
     logit_indices: tuple[int, ...] | None = None
     licence: str = ""
     citation: str = ""
     note: str = ""
-    vary: Callable[[str, float], Task] | None = field(default=None, compare=False)
 
     @property
     def num_classes(self) -> int:
@@ -236,3 +255,21 @@ class Task:
                 return protocol
         names = ", ".join(protocol.name for protocol in self.protocols)
         raise DabenchError(f"task '{self.name}' has no protocol '{name}'; it has: {names}")
+
+    def read(self, root: Path, cache: Path, protocol: Protocol) -> Domains:
+        """The task's images and labels under one protocol."""
+        return self.load(self, root, cache, protocol)
+
+    def vary(self, parameter: str, value: float) -> Task:
+        """The task with one parameter of its camera changed, as its name then says."""
+        if self.camera is None:
+            raise DabenchError(
+                f"task '{self.name}' has no camera to vary; a curve needs one, as imagenet-rotated"
+            )
+        known = [entry.name for entry in fields(self.camera)]
+        if parameter not in known:
+            raise DabenchError(
+                f"the camera of '{self.name}' has no '{parameter}'; {nearest(parameter, known)}"
+            )
+        camera = replace(self.camera, **{parameter: value})
+        return replace(self, name=f"{self.name}[{parameter}={value:g}]", camera=camera)

@@ -1,0 +1,100 @@
+"""Handwritten and photographed digits: MNIST, USPS, SVHN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dabench import data
+from dabench.core import Domains, Protocol, Recipe, Task
+
+FULL = Protocol(
+    name="full",
+    adapts_on="the target's whole training set",
+    scores_on="the target's official test set",
+)
+
+
+def _p1(source_images: int, target_images: int) -> Protocol:
+    """The protocol of ADDA and MCD."""
+    return Protocol(
+        name="p1",
+        adapts_on=f"{target_images:,} of the target's training images ({source_images:,} of the source's)",
+        scores_on="the target's official test set",
+        source_images=source_images,
+        target_images=target_images,
+    )
+
+
+_READ = {"mnist": data.mnist, "usps": data.usps, "svhn": data.svhn}
+
+
+def load(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    source, target = _READ[task.source], _READ[task.target]
+    shape = task.image_shape
+    return Domains(
+        source_train=data.fitted(data.drawn(source(root, "train"), protocol.source_images), shape),
+        source_test=data.fitted(source(root, "test"), shape),
+        target_train=data.fitted(data.drawn(target(root, "train"), protocol.target_images), shape),
+        target_test=data.fitted(target(root, "test"), shape),
+    )
+
+
+def _task(
+    source: str,
+    target: str,
+    image_shape: tuple[int, int, int],
+    backbone: str,
+    recipe: Recipe,
+    protocols: tuple[Protocol, ...],
+    note: str,
+) -> Task:
+    facts = [data.DATASETS[name] for name in (source, target)]
+    return Task(
+        name=f"{source}-{target}",
+        family="digits",
+        source=source,
+        target=target,
+        class_names=tuple("0123456789"),
+        image_shape=image_shape,
+        backbone=backbone,
+        recipe=recipe,
+        protocols=protocols,
+        load=load,
+        datasets=(source, target),
+        licence="; ".join(f"{dataset.name}: {dataset.licence}" for dataset in facts),
+        citation="; ".join(dataset.citation for dataset in facts),
+        note=note,
+    )
+
+
+_GREY = Recipe(source_steps=2000, steps=3000)
+
+TASKS = (
+    _task(
+        "mnist",
+        "usps",
+        (1, 28, 28),
+        "lenet",
+        _GREY,
+        (FULL, _p1(2000, 1800)),
+        "USPS is enlarged from 16 to 28 pixels by nearest neighbour",
+    ),
+    _task(
+        "usps",
+        "mnist",
+        (1, 28, 28),
+        "lenet",
+        _GREY,
+        (FULL, _p1(1800, 2000)),
+        "USPS is enlarged from 16 to 28 pixels by nearest neighbour",
+    ),
+    _task(
+        "svhn",
+        "mnist",
+        (3, 32, 32),
+        "dtn",
+        Recipe(source_steps=5000, steps=5000),
+        (FULL,),
+        "MNIST is enlarged from 28 to 32 pixels by nearest neighbour, its channel repeated",
+    ),
+)
