@@ -91,7 +91,7 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         _wait(device)
         inference = time.perf_counter() - started
         if not tape.progress and method.declaration.needs & Needs.TEST_STREAM:
-            tape.note(1.0, math.nan, logits, scores.Evidence(logits, features))
+            tape.note(1.0, math.nan, logits, scores.Evidence(target_logits=logits, target_features=features))
         elif not tape.progress:
             tape.record(adapted, 1.0, math.nan)
         source_logits, _ = predict(adapted, scene.source_test, getattr(method, "batch_size", 256))
@@ -297,7 +297,8 @@ class _Checkpoints:
         """Looks at the model, in eval mode, with the random state kept."""
         with seeded(0, self.scene.target_test.device):
             logits, _ = predict(model, self.scene.target_test)
-            evidence = scores.Evidence(*predict(model, self.target))
+            target_logits, target_features = predict(model, self.target)
+            evidence = scores.Evidence(target_logits=target_logits, target_features=target_features)
             if self.sees_source:
                 source_logits, source_features = predict(model, self.source)
                 evidence = replace(

@@ -247,14 +247,19 @@ def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...]
 # Requests and the machine
 
 
+def check_name(name: str) -> None:
+    """Raises DabenchError for a backbone that neither dabench nor timm knows."""
+    if name in OWN_NETS or timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name, [*OWN_NETS, *timm.list_models()], n=1)
+    suggestion = (
+        f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
+    )
+    raise DabenchError(f"no backbone '{name}'; {suggestion}")
+
+
 def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None) -> None:
-    if name not in OWN_NETS and not timm.is_model(name):
-        known = [*OWN_NETS, *timm.list_models()]
-        near = difflib.get_close_matches(name, known, n=1)
-        suggestion = (
-            f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
-        )
-        raise DabenchError(f"no backbone '{name}'; {suggestion}")
+    check_name(name)
     if name in OWN_NETS and pretrained:
         raise DabenchError(f"backbone '{name}' has no pretrained weights; use --backbone {PACKAGED}")
     if logit_indices is None:

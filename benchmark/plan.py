@@ -94,12 +94,14 @@ class Planned:
         return f"{self.identity['task']} · {self.cell.variant.label} · seed {self.cell.seed}"
 
 
-def plan(request: Request, data_root: Path, cache_root: Path, results: Path) -> tuple[Planned, ...]:
-    """Every cell of the request, in the order in which they would run.
+def plan(
+    request: Request, data_root: Path, cache_root: Path, results: Path, *, force: bool = False
+) -> tuple[Planned, ...]:
+    """Every cell of the request, in the order in which they would run; with `force`, stored cells too.
 
     Raises DabenchError where a task lacks the protocol asked for.
     """
-    stored = store.statuses(results)
+    stored = {} if force else store.statuses(results)
     planned: list[Planned] = []
     for words, task in request.tasks:
         protocol = task.protocol(request.protocol)
@@ -126,14 +128,15 @@ def plan(request: Request, data_root: Path, cache_root: Path, results: Path) -> 
                     )
                     identity = _identity(cell, task, described, images)
                     refusal = _refusal(task, protocol, described)
-                    if refusal:
-                        planned.append(Planned(cell, identity, State.REFUSED, refusal))
+                    if stored.get(identity["key"]) in ("ok", "refused"):
+                        state, reason = State.CACHED, refusal
+                    elif refusal:
+                        state, reason = State.REFUSED, refusal
                     elif missing:
-                        planned.append(Planned(cell, identity, State.MISSING, missing))
-                    elif stored.get(identity["key"]) in ("ok", "refused"):
-                        planned.append(Planned(cell, identity, State.CACHED))
+                        state, reason = State.MISSING, missing
                     else:
-                        planned.append(Planned(cell, identity, State.RUN))
+                        state, reason = State.RUN, ""
+                    planned.append(Planned(cell, identity, state, reason))
     return tuple(planned)
 
 

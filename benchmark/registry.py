@@ -14,9 +14,11 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -48,6 +50,15 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """What a person may give a hyper-parameter: a range, or one of the choices where there are any."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Description:
     """What a method's file says of itself, read without running it."""
 
@@ -58,6 +69,7 @@ class Description:
     needs: Needs
     paper: str
     parameters: Mapping[str, Any]
+    allowed: Mapping[str, Allowed]
 
 
 # ------------------------------------------------------------------------------------------------- names
@@ -156,21 +168,35 @@ def _value(described: Description, key: str, text: str) -> Any:
         raise DabenchError(
             f"method '{described.name}' has no parameter '{key}'; it has: {', '.join(described.parameters) or 'none'}"
         )
-    default = described.parameters[key]
+    default, allowed = described.parameters[key], described.allowed[key]
+    name = f"{described.name}[{key}={text}]"
     try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        return type(default)(text)
+        value = {"true": True, "false": False}[text.lower()] if isinstance(default, bool) else type(default)(text)
     except (KeyError, ValueError):
-        kind = "true or false" if isinstance(default, bool) else type(default).__name__
-        raise DabenchError(f"{described.name}[{key}={text}]: '{text}' is not {kind}") from None
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(type(default), "a text")
+        raise DabenchError(f"{name}: '{text}' is not {kind}") from None
+    if allowed.choices and value not in allowed.choices:
+        raise DabenchError(f"{name}: choose one of {', '.join(map(str, allowed.choices))}")
+    if isinstance(value, int | float) and not allowed.low <= value <= allowed.high:
+        raise DabenchError(f"{name}: choose a value from {allowed.low} to {allowed.high}")
+    return value
 
 
-def _literal(node: ast.expr) -> Any:
-    """The default a field's expression gives: a literal, or the first argument of `between` and `one_of`."""
-    if isinstance(node, ast.Call) and node.args:
-        node = node.args[0]
-    return ast.literal_eval(node)
+def _parameter(file: Path, node: ast.AnnAssign) -> tuple[Any, Allowed]:
+    """The default and the allowed values of a field: a literal, `between(...)` or `one_of(...)`."""
+    value = node.value
+    try:
+        if not isinstance(value, ast.Call):
+            return ast.literal_eval(value), Allowed()
+        arguments = [ast.literal_eval(argument) for argument in value.args]
+        if ast.unparse(value.func).endswith("between"):
+            return arguments[0], Allowed(low=arguments[1], high=arguments[2])
+        return arguments[0], Allowed(choices=tuple(arguments))
+    except (ValueError, IndexError):
+        raise DabenchError(
+            f"{file}, line {node.lineno}: write the default of '{ast.unparse(node.target)}' as a plain value, "
+            "between(default, low, high) or one_of(default, other, ...)"
+        ) from None
 
 
 def describe(file: Path) -> Description:
@@ -188,8 +214,8 @@ def describe(file: Path) -> Description:
                 needs = Needs.NOTHING
                 for name in re.findall(r"Needs\.(\w+)", ast.unparse(arguments["needs"])):
                     needs |= Needs[name]
-                parameters = {
-                    field.target.id: _literal(field.value)
+                found = {
+                    field.target.id: _parameter(file, field)
                     for field in node.body
                     if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value
                 }
@@ -201,7 +227,8 @@ def describe(file: Path) -> Description:
                     setting=setting_of(needs),
                     needs=needs,
                     paper=ast.literal_eval(arguments["paper"]),
-                    parameters=parameters,
+                    parameters={name: default for name, (default, _) in found.items()},
+                    allowed={name: allowed for name, (_, allowed) in found.items()},
                 )
     raise DabenchError(f"{file} declares no method; decorate its dataclass with @register(needs=..., paper=...)")
 
@@ -217,7 +244,7 @@ def _module(file: Path, package: str) -> ModuleType:
         raise DabenchError(f"cannot import {file}; give a Python file")
     module = importlib.util.module_from_spec(spec)
     # dataclasses look their module up by name.
-    importlib.sys.modules[spec.name] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -229,18 +256,6 @@ def method_class(file: Path) -> type:
         if isinstance(declaration, Declaration) and value.__module__.rpartition(".")[2] == file.stem:
             return value
     raise DabenchError(f"{file} declares no method; decorate its dataclass with @register(needs=..., paper=...)")
-
-
-def check_ranges(method: Any) -> None:
-    """Raises DabenchError when a hyper-parameter lies outside what its field allows."""
-    values = asdict(method)
-    for field in fields(method):
-        value, allowed = values[field.name], field.metadata
-        name = f"{method.declaration.name}[{field.name}={value}]"
-        if "choices" in allowed and value not in allowed["choices"]:
-            raise DabenchError(f"{name}: choose one of {', '.join(map(str, allowed['choices']))}")
-        if "low" in allowed and not allowed["low"] <= value <= allowed["high"]:
-            raise DabenchError(f"{name}: choose a value from {allowed['low']} to {allowed['high']}")
 
 
 # ------------------------------------------------------------------------------------------------- tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import platform
@@ -9,10 +10,11 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,9 +78,10 @@ def run(planned: Sequence[Planned], place: Place, results: Path, *, workers: int
 
 def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
     """Computes one cell; whatever its method raises becomes a row."""
+    worker = os.getpid()
+    listen(Progress(planned, worker, "loading", 0, 1, math.nan, 0.0))
     from dabench.cell import measure
 
-    worker = os.getpid()
     last = [time.monotonic(), 0.0, 0]
 
     def on_step(stage: str, step: int, steps: int, loss: float) -> None:
@@ -165,40 +168,44 @@ def _alone(waiting: Sequence[Planned], place: Place, listen: Listener) -> Iterat
 
 def _together(waiting: Sequence[Planned], place: Place, workers: int, listen: Listener) -> Iterator[Finished]:
     """Hands the cells to worker processes; a worker that dies takes its running cell along and no other."""
-    context = multiprocessing.get_context("spawn")
     left = list(waiting)
     while left:
-        words = context.Queue()
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(words,))
-        running = {pool.submit(_attempt_in_worker, each, place): each for each in left}
-        started: set[str] = set()
-        try:
-            while running:
-                done, _ = wait(running, timeout=_HEARTBEAT, return_when="FIRST_COMPLETED")
-                for word in _drain(words):
-                    started.add(word.planned.key)
-                    listen(word)
-                for future in done:
-                    each = running.pop(future)
-                    outcome = _outcome(future, each, place, each.key in started)
-                    if outcome is not None:
-                        left.remove(each)
-                        yield outcome
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+        left = yield from _pool(left, place, workers, listen)
+        # One of the cells that ran when a worker died is to blame; each shows alone whether it is.
+        suspects, left = left[:workers], left[workers:]
+        for each in suspects:
+            if (yield from _pool([each], place, 1, listen)):
+                reason = "its process died (out of memory?); try --workers 1 or a smaller backbone"
+                yield Finished(each, 0, _row(each, "failed", reason, place), reason)
 
 
-def _outcome(future: Future[Finished], planned: Planned, place: Place, started: bool) -> Finished | None:
-    """How the cell ended; None for one that a dying worker beside it kept from starting."""
+def _pool(
+    cells: Sequence[Planned], place: Place, workers: int, listen: Listener
+) -> Generator[Finished, None, list[Planned]]:
+    """Runs the cells in their order in as many processes; returns those left when one of these died."""
+    context = multiprocessing.get_context("spawn")
+    words = context.Queue()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(words,))
+    running = {pool.submit(_attempt_in_worker, each, place): each for each in cells}
+    left = []
     try:
-        return future.result()
-    except BrokenProcessPool:
-        if not started:
-            return None
-        reason = "its process died (out of memory?); try --workers 1 or a smaller backbone"
-        return Finished(planned, 0, _row(planned, "failed", reason, place), reason)
+        while running:
+            done, _ = wait(running, timeout=_HEARTBEAT, return_when="FIRST_COMPLETED")
+            for word in _drain(words):
+                listen(word)
+            for future in done:
+                each = running.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    left.append(each)
+                    continue
+                yield outcome
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+    return [each for each in cells if each in left]
 
 
 def _drain(words: Any) -> Iterator[Progress]:
@@ -216,9 +223,15 @@ def _start_worker(words: Any) -> None:
     """The parent alone answers Ctrl-C: a worker that did too would print over the screen."""
     global _words
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _words = words
 
 
+def _end_with_parent() -> None:
+    """A parent that was killed cannot tell its workers to stop."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 def _attempt_in_worker(planned: Planned, place: Place) -> Finished:
-    _words.put(Progress(planned, os.getpid(), "loading", 0, 1, float("nan"), 0.0))
     return attempt(planned, place, _words.put)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,18 @@ _ORDER = ["variant", "protocol", "backbone", "image_size", "budget", "labels", "
 def path_of(results: Path, task: str, method: str) -> Path:
     """Where the rows of a task and a method lie."""
     return results / task / f"{method}.parquet"
+
+
+def check_writable(results: Path) -> None:
+    """Raises DabenchError where no row could be stored, before time is spent on computing one."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise DabenchError(
+            f"cannot write into {results}: {error.strerror or error}; choose another folder with --results"
+        ) from error
 
 
 def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,450 @@
+"""The command line: reads what a person asks for, lets the other modules do it, and says what came out.
+
+Exit codes: 0 all fine, 1 some cells failed, 2 the request was wrong, 130 interrupted. Heavy modules are imported
+where a command needs them, so that help, lists and mistyped names answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dabench.core import DabenchError, MissingData
+
+if TYPE_CHECKING:
+    from dabench.core import Task
+    from dabench.plan import Place, Planned
+
+ALL = -1  # as in dabench.plan, which is not imported for help
+MOST_WORKERS = 8
+
+app = typer.Typer(
+    name="dabench",
+    help="Benchmark suite and leaderboard for domain adaptation of image classifiers.",
+    epilog="Start with `dabench run` and `dabench report`. With --debug anywhere, errors show their traceback.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lists = typer.Typer(help="List the known tasks or methods.", no_args_is_help=True)
+datasets = typer.Typer(help="See which data sets are here, and fetch them.", no_args_is_help=True)
+app.add_typer(lists, name="list")
+app.add_typer(datasets, name="data")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def _data_root() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dabench") / "data"
+
+
+def _cache_root() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dabench")
+
+
+Tasks = Annotated[str, typer.Option(help="all, a family, names, name[angle=90], globs, a .toml or .py file.")]
+Methods = Annotated[str, typer.Option(help="all, names, name[lr=0.003,depth=7], a .py file; comma-separated.")]
+Results = Annotated[Path, typer.Option(help="Folder of the result rows.")]
+Data = Annotated[Path, typer.Option(envvar="DABENCH_DATA", help="Folder of the data sets.", default_factory=_data_root)]
+Cache = Annotated[
+    Path,
+    typer.Option(envvar="DABENCH_CACHE", help="Folder of source models.", default_factory=_cache_root),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits; a user's mistake is one line on stderr and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        app(args=sorted(given, key=lambda argument: argument != "--debug"), prog_name="dabench")
+    except DabenchError as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            err.print(f"error: {error}", markup=False)
+        sys.exit(2)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    context.obj = debug
+
+
+# ------------------------------------------------------------------------------------------------------- run
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    data: Data,
+    cache: Cache,
+    tasks: Tasks = "quick",
+    methods: Methods = "all",
+    seeds: Annotated[str, typer.Option(help="How many (3), or which (0,1,2; a single one: 5,).")] = "3",
+    budget: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
+    backbone: Annotated[str | None, typer.Option(help="One of dabench's networks or any of timm's.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, in pixels.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Which images adapt and score; else the task's first.")] = None,
+    labels: Annotated[str, typer.Option(help="Target labels a class for who sees them: 1,3,10,all.")] = "all",
+    target_images: Annotated[int | None, typer.Option(help="Bound on the target images that adapt.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Cells at once; else by the cores, and 1 on a GPU.")] = None,
+    results: Results = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run stored cells again.")] = False,
+) -> None:
+    """Run every method on every task that is not stored yet, and store each row the moment it ends."""
+    from dabench import plan, registry
+
+    request = plan.Request(
+        tasks=registry.tasks(tasks),
+        methods=registry.methods(methods),
+        seeds=_seeds(seeds),
+        budget=_at_least(budget, 1e-6, "--budget", "above 0, such as 1"),
+        backbone=backbone,
+        image_size=image_size and _at_least(image_size, 8, "--image-size", "of 8 pixels or more"),
+        protocol=protocol,
+        labels=_label_budgets(labels),
+        target_images=ALL if target_images is None else _at_least(target_images, 1, "--target-images", "of 1 or more"),
+    )
+    if workers is not None:
+        _at_least(workers, 1, "--workers", "of 1 or more")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise DabenchError(f"no device '{device}'; choose auto, cpu, cuda or cuda:0")
+    try:
+        planned = plan.plan(request, data, cache, results, force=force)
+        waiting = sum(each.state is plan.State.RUN for each in planned)
+        if backbone is not None and waiting:
+            from dabench import models
+
+            models.check_name(backbone)
+        place, workers = _place(device, workers, waiting, data, cache)
+        _say_what_was_set_aside(results)
+        if dry_run:
+            _print_plan(planned, plan.seconds_expected(planned, results), workers)
+            failed = False
+        else:
+            _print_groups(planned, (plan.State.REFUSED, plan.State.MISSING))
+            failed = _carry_out(planned, place, workers, results, context.obj)
+    except KeyboardInterrupt:
+        err.print("interrupted: finished cells are kept; the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
+    if all(each.state is plan.State.MISSING for each in planned):
+        raise typer.Exit(2)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """`3` is 0, 1, 2; `4,7` is 4 and 7; `5,` is 5 alone."""
+    if re.fullmatch(r"[1-9]\d*", text):
+        return tuple(range(int(text)))
+    if re.fullmatch(r"\d+(,\d+)*,?", text) and "," in text:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",") if part))
+    raise DabenchError(f"--seeds {text}: give a count above 0 such as 3, or seeds such as 0,1,2")
+
+
+def _label_budgets(text: str) -> tuple[int, ...]:
+    budgets = [part.strip() for part in text.split(",")]
+    if all(re.fullmatch(r"all|[1-9]\d*", part) for part in budgets):
+        return tuple(dict.fromkeys(ALL if part == "all" else int(part) for part in budgets))
+    raise DabenchError(f"--labels {text}: give counts a class above 0, or all, such as 1,3,10,all")
+
+
+def _at_least(value: Any, least: Any, option: str, wanted: str) -> Any:
+    if not value >= least:
+        raise DabenchError(f"{option} {value}: give a number {wanted}")
+    return value
+
+
+def _place(device: str, workers: int | None, waiting: int, data: Path, cache: Path) -> tuple[Place, int]:
+    """Where the cells are computed and how many at once.
+
+    A worker's threads do not depend on how many cells are left, so that a cell run alone gives the same bits.
+    """
+    from dabench.plan import Place
+
+    device = _device(device, needed=waiting > 0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = workers or (1 if device != "cpu" else min(cores, MOST_WORKERS))
+    return Place(device, max(1, cores // most), data, cache), max(1, min(most, waiting))
+
+
+def _device(name: str, *, needed: bool) -> str:
+    if name == "cpu" or (name == "auto" and not needed):
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    index = int(name.partition(":")[2] or 0)
+    if index >= count:
+        raise DabenchError(f"no device '{name}': torch sees {count} CUDA devices here; use --device cpu or auto")
+    return f"cuda:{index}"
+
+
+def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: Path, debug: bool) -> bool:
+    """Runs what is to run, shows it and what is known now; returns whether cells failed."""
+    from dabench import display, runner, store
+    from dabench.plan import State
+
+    store.check_writable(results)
+    waiting = sum(each.state is State.RUN for each in planned)
+    cached = sum(each.state is State.CACHED for each in planned)
+    out.print(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
+    with display.watching(waiting, out) as listen:
+        ended = runner.run(planned, place, results, workers=workers, listen=listen)
+    keys = {each.key for each in planned}
+    rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
+    if any(row["status"] == "ok" for row in rows):
+        out.print()
+        out.print(display.summary(rows))
+        where = "" if results == Path("results") else f" --results {results}"
+        out.print(f"\nnext: dabench report{where}")
+    failed = [each for each in ended if each.row and each.row["status"] == "failed"]
+    if failed:
+        err.print(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
+    for each in failed:
+        err.print(f"  {each.planned.label}: {each.reason}", markup=False)
+        if debug:
+            err.print(each.trace, markup=False)
+    return bool(failed)
+
+
+def _say_what_was_set_aside(results: Path) -> None:
+    from dabench import store
+
+    for path in store.corrupt(results):
+        err.print(f"warning: {path} could not be read and was set aside; its cells run again", markup=False)
+
+
+def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
+    from dabench import display
+    from dabench.plan import State
+
+    _print_groups(planned, tuple(State))
+    counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
+    time = "time unknown: no past rows" if seconds is None else f"about {display.duration(seconds / workers)}"
+    out.print(f"{len(planned)} cells: {counts}; {time}, {workers} at once")
+
+
+def _print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
+    """A line for each task, state and reason: the methods, and how many cells each."""
+    groups: dict[tuple[str, str, str], Counter[str]] = {}
+    for each in planned:
+        if each.state in states:
+            group = groups.setdefault((each.identity["task"], each.state, each.reason), Counter())
+            group[each.cell.variant.label] += 1
+    for (task, state, reason), methods in groups.items():
+        names = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in methods.items())
+        out.print(f"{state:<8} {task}: {names}{reason and ': '}{reason}", markup=False)
+
+
+# ---------------------------------------------------------------------------------------------------- report
+
+
+class Format(StrEnum):
+    """What `dabench report` writes."""
+
+    md = "md"
+    csv = "csv"
+    json = "json"
+    latex = "latex"
+
+
+# ------------------------------------------------------------------------------------------- list, show, data
+
+
+@lists.command("tasks")
+def list_tasks(as_json: AsJson = False) -> None:
+    """Every task, its family, and its default protocol and network."""
+    from dabench import registry
+
+    known = registry.known_tasks().values()
+    if as_json:
+        facts = [
+            {
+                "name": task.name,
+                "family": task.family,
+                "classes": task.num_classes,
+                "image_shape": task.image_shape,
+                "backbone": task.backbone,
+                "protocols": [protocol.name for protocol in task.protocols],
+                "steps": task.recipe.steps,
+                "datasets": task.datasets,
+                "licence": task.licence,
+                "citation": task.citation,
+                "note": task.note,
+            }
+            for task in known
+        ]
+        print(json.dumps(facts, indent=2))
+        return
+    lines = [(task.name, task.family, task.backbone, _protocol_names(task), task.note) for task in known]
+    _print_table(("task", "family", "backbone", "protocols", "note"), lines)
+
+
+def _protocol_names(task: Task) -> str:
+    return ", ".join(protocol.name for protocol in task.protocols)
+
+
+@lists.command("methods")
+def list_methods(as_json: AsJson = False) -> None:
+    """Every method, its setting, its hyper-parameters and where it is from."""
+    from dabench import registry
+
+    known = [registry.describe(file) for _, file in sorted(registry.method_files().items())]
+    if as_json:
+        facts = [
+            {
+                "name": method.name,
+                "setting": method.setting,
+                "claim": method.claim,
+                "paper": method.paper,
+                "parameters": method.parameters,
+                "file": str(method.file),
+            }
+            for method in known
+        ]
+        print(json.dumps(facts, indent=2))
+        return
+    lines = [
+        (
+            method.name,
+            method.setting,
+            method.paper,
+            ", ".join(f"{name}={value}" for name, value in method.parameters.items()),
+        )
+        for method in known
+    ]
+    _print_table(("method", "setting", "paper", "hyper-parameters"), lines)
+
+
+def _print_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
+    # A table that is read by a program is not folded to the width of a screen.
+    Console(highlight=False, width=None if out.is_terminal else 400).print(table)
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(metavar="TASK/METHOD", help="As mnist-usps/dann, or with [lr=0.003].")],
+    results: Results = Path("results"),
+) -> None:
+    """Show every row of a method on a task: numbers, parameters, provenance."""
+    from dabench import store
+
+    task, slash, variant = what.partition("/")
+    if not slash:
+        raise DabenchError(f"cannot read '{what}'; write TASK/METHOD, such as mnist-usps/dann")
+    rows = [row for row in store.load(results).to_pylist() if row["task"] == task]
+    known = sorted({row["variant"] for row in rows})
+    rows = [row for row in rows if variant in (row["method"], row["variant"])]
+    if not rows:
+        there = f"stored for it: {', '.join(known)}" if known else "nothing is stored for this task"
+        raise DabenchError(f"no rows of '{variant}' on '{task}' in {results}; {there}")
+    for row in rows:
+        out.print(Text(f"{row['task']} · {row['variant']} · seed {row['seed']} · {row['status']}", style="bold"))
+        for name, value in row.items():
+            if value not in (None, "", []) and name != "predictions":
+                out.print(f"  {name:<20} {_readable(value)}", markup=False)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(_readable(each) for each in value)
+    if isinstance(value, tuple):
+        return " ".join(_readable(each) for each in value)
+    return str(value)
+
+
+@datasets.command("status")
+def data_status(data: Data) -> None:
+    """Which data sets are here, how large the others are, and their licences."""
+    from dabench.data import DATASETS
+
+    lines = []
+    for dataset in DATASETS.values():
+        try:
+            dataset.files(data)
+            state = "here"
+        except MissingData:
+            state = f"missing ({dataset.size})" if dataset.download else "missing (fetch it yourself)"
+        lines.append((dataset.name, state, dataset.licence, dataset.homepage))
+    out.print(f"data root: {data}", markup=False)
+    _print_table(("data set", "state", "licence", "from"), lines)
+
+
+@datasets.command("download")
+def data_download(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `dabench data status` lists.")],
+    data: Data,
+) -> None:
+    """Fetch data sets into the data root."""
+    from dabench.data import DATASETS
+    from dabench.registry import nearest
+
+    for name in names:
+        if name not in DATASETS:
+            raise DabenchError(f"no data set '{name}'; {nearest(name, DATASETS)}")
+        if DATASETS[name].download is None:
+            raise DabenchError(f"'{name}' cannot be fetched for you; see {DATASETS[name].homepage}")
+    for name in names:
+        data.mkdir(parents=True, exist_ok=True)
+        DATASETS[name].download(data)
+        DATASETS[name].files(data)
+        out.print(f"{name} is in {data}", markup=False)
+
+
+# ----------------------------------------------------------------------------------------------------- check
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="A method's file, or the name of a known method.")],
+) -> None:
+    """Run the contract tests on a method, such as your own before a pull request."""
+    from dabench import contract, registry
+
+    passed = True
+    for variant in registry.methods(file):
+        for each in contract.CHECKS:
+            failure = contract.failure_of(each, variant)
+            passed &= not failure
+            out.print(f"{'FAILED' if failure else 'ok':<7} {contract.title(each)}", markup=False)
+            if failure:
+                out.print(f"        {failure}", markup=False)
+    raise typer.Exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()
