@@ -255,8 +255,8 @@ def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...]
 def _check_request(
     name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None
 ) -> None:
-    if name not in OWN_NETS and not timm.is_model(name):
-        known = [*OWN_NETS, *timm.list_models()]
+    known = [*OWN_NETS, *timm.list_models(), *timm.list_pretrained()]
+    if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         suggestion = (
             f"did you mean '{near[0]}'?"
