@@ -236,3 +236,27 @@ DATASETS = {
         ),
     )
 }
+
+
+def files(task, root):
+    return [path for name in task.datasets for path in DATASETS[name].files(root)]
+
+
+def manifest(paths):
+    return repr([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+
+
+def domain_print(domain):
+    import hashlib
+
+    digest = hashlib.sha256(repr(domain.images.shape).encode())
+    digest.update(np.ascontiguousarray(domain.images))
+    digest.update(np.ascontiguousarray(domain.labels))
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(domains):
+    from dabench.registry import fingerprint as combined
+
+    parts = (domains.source_train, domains.source_test, domains.target_train, domains.target_validation, domains.target_test)
+    return combined(*("" if part is None else domain_print(part) for part in parts))

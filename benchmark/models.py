@@ -14,10 +14,9 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from dabench.core import DabenchError, MissingData
 from dabench.nn import Classifier
+from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
 
@@ -247,19 +246,14 @@ def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...]
 # Requests and the machine
 
 
-def check_name(name: str) -> None:
-    """Raises DabenchError for a backbone that neither dabench nor timm knows."""
-    if name in OWN_NETS or timm.is_model(name):
-        return
-    near = difflib.get_close_matches(name, [*OWN_NETS, *timm.list_models()], n=1)
-    suggestion = (
-        f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
-    )
-    raise DabenchError(f"no backbone '{name}'; {suggestion}")
-
-
 def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None) -> None:
-    check_name(name)
+    known = [*OWN_NETS, *timm.list_models(), *timm.list_pretrained()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        suggestion = (
+            f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
+        )
+        raise DabenchError(f"no backbone '{name}'; {suggestion}")
     if name in OWN_NETS and pretrained:
         raise DabenchError(f"backbone '{name}' has no pretrained weights; use --backbone {PACKAGED}")
     if logit_indices is None:

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from dabench import models
-from dabench.core import DabenchError
+from dabench.core import DabenchError, MissingData
 from dabench.nn import Classifier
 from torch import Tensor, nn
 
@@ -175,6 +175,16 @@ def test_a_network_whose_logits_come_from_two_heads_is_refused():
 def test_a_network_that_cannot_take_the_images_says_which_shape():
     with pytest.raises(DabenchError, match="16x16 pixels or more, not 8x8"):
         models.build("lenet", 10, (1, 8, 8))
+
+
+def test_an_unknown_set_of_weights_suggests_the_nearest():
+    with pytest.raises(DabenchError, match=r"did you mean 'resnet18\.a1_in1k'"):
+        models.build("resnet18.a1_in1", 10, (3, 32, 32), pretrained=True)
+
+
+def test_weights_that_cannot_be_had_name_the_network_and_the_remedy():
+    with pytest.raises(MissingData, match=r"'darknet17' cannot be had .* --backbone tf_efficientnet_lite0"):
+        models.build("darknet17", 10, (3, 64, 64), pretrained=True)
 
 
 def test_own_networks_have_no_pretrained_weights():
