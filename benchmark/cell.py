@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -59,6 +60,8 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
     where its weights or logits are not finite.
     """
     torch.set_num_threads(place.threads)
+    # Beside other workers, the linear algebra of scikit-learn must not take every core either.
+    threadpool_limits(place.threads)
     device = torch.device(place.device)
     scene = _scene(cell.task, cell.protocol, cell.image_size, place)
     method = cell.variant.load()

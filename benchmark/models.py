@@ -14,9 +14,10 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from dabench.core import DabenchError, MissingData
 from dabench.nn import Classifier
-from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torch import Tensor, nn
+
 from dabench import models
 from dabench.core import DabenchError, MissingData
 from dabench.nn import Classifier
-from torch import Tensor, nn
 
 OWN = {
     "lenet": (1, 28, 28),

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from dabench import scores
-from dabench.core import DabenchError
-from dabench.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 from sklearn.datasets import load_digits
@@ -21,6 +18,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+
+from dabench import scores
+from dabench.core import DabenchError
+from dabench.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
 
 PROBABILITIES = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
 TOY_LOGITS = PROBABILITIES.log()
