@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-
 from dabench.core import DabenchError
 
 _PIXELS_AT_ONCE = 5_000_000  # beyond this, a table of all colours is made once and looked up
@@ -46,6 +45,9 @@ class Power:
         return np.stack([table[images[:, channel]] for channel, table in enumerate(tables)], axis=1)
 
 
+CAMERAS = {"rotated": Rotated, "power": Power}
+
+
 def _expect_rgb(images: np.ndarray) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise DabenchError(
@@ -66,7 +68,7 @@ def _rotated(images: np.ndarray, angle: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _rotated_colours(angle: float) -> np.ndarray:
-    """All 16.8 million colours turned, uint8 (3, red, green, blue): a look-up is ten times faster than CIELAB."""
+    """All 16.8 million colours turned, uint8 (3, red, green, blue): looking up is faster than CIELAB."""
     levels = np.arange(256, dtype=np.uint8)
     colours = np.empty((3, 256, 256, 256), np.uint8)
     for red in range(256):
