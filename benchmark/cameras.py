@@ -40,10 +40,11 @@ class Power:
     def apply(self, images: np.ndarray) -> np.ndarray:
         _expect_rgb(images)
         levels = np.arange(256) / 255
-        tables = [
-            np.round(255 * levels**power).astype(np.uint8) for power in (self.red, self.green, self.blue)
-        ]
+        tables = [np.round(255 * levels**power).astype(np.uint8) for power in (self.red, self.green, self.blue)]
         return np.stack([table[images[:, channel]] for channel, table in enumerate(tables)], axis=1)
+
+
+CAMERAS = {"rotated": Rotated, "power": Power}
 
 
 def _expect_rgb(images: np.ndarray) -> None:
@@ -66,7 +67,7 @@ def _rotated(images: np.ndarray, angle: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _rotated_colours(angle: float) -> np.ndarray:
-    """All 16.8 million colours turned, uint8 (3, red, green, blue): a look-up is ten times faster than CIELAB."""
+    """All 16.8 million colours turned, uint8 (3, red, green, blue): looking up is faster than CIELAB."""
     levels = np.arange(256, dtype=np.uint8)
     colours = np.empty((3, 256, 256, 256), np.uint8)
     for red in range(256):

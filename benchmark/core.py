@@ -40,7 +40,7 @@ class Diverged(DabenchError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Words for the end of an error: the known name that `name` was probably meant to be, then all of them."""
+    """Words for the end of an error: the known name that `name` was perhaps meant to be, then all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     return (f"did you mean '{close[0]}'? " if close else "") + f"known: {', '.join(known)}"
@@ -214,13 +214,13 @@ class Camera(typing.Protocol):
 class Task:
     """One shift scenario: a name, its facts, and the function that loads its domains.
 
-    `load(task, root, cache, protocol)` reads from the data root, keeps decoded pictures under `cache`, gives images
-    of the task's `image_shape` (channels, height, width), and raises MissingData with a remedy. The first entry
-    of `protocols` is the default; `backbone` is the default network. `datasets` names what `dabench data` would
-    fetch, `folders` the user's own pictures. `note` is shown wherever the task's numbers are. The order of
+    `load(task, root, cache, protocol)` reads from the data root, keeps decoded pictures under `cache`,
+    gives images of the task's `image_shape` (channels, height, width), and raises MissingData with a
+    remedy. The first entry of `protocols` is the default; `backbone` is the default network. `datasets`
+    names what `dabench data` would fetch, `folders` the user's own pictures. `note` is shown wherever the task's numbers are. The order of
     `class_names` is the order of the class indices. `pretrained` means that the source model is the published
-    network itself, its logits cut to `logit_indices` where those are given. Where there is a `camera`, the target
-    is what it sees of the source's pictures.
+    network itself, its logits cut to `logit_indices` where those are given. Where there is a `camera`, the
+    target is what it sees of the source's pictures.
     """
 
     name: str
@@ -263,13 +263,9 @@ class Task:
     def vary(self, parameter: str, value: float) -> Task:
         """The task with one parameter of its camera changed, as its name then says."""
         if self.camera is None:
-            raise DabenchError(
-                f"task '{self.name}' has no camera to vary; a curve needs one, as imagenet-rotated"
-            )
+            raise DabenchError(f"task '{self.name}' has no camera to vary; a curve needs one, as imagenet-rotated")
         known = [entry.name for entry in fields(self.camera)]
         if parameter not in known:
-            raise DabenchError(
-                f"the camera of '{self.name}' has no '{parameter}'; {nearest(parameter, known)}"
-            )
+            raise DabenchError(f"the camera of '{self.name}' has no '{parameter}'; {nearest(parameter, known)}")
         camera = replace(self.camera, **{parameter: value})
         return replace(self, name=f"{self.name}[{parameter}={value:g}]", camera=camera)

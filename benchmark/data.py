@@ -1,16 +1,31 @@
-"""Data sets on disk to uint8 arrays: which files must exist, how to get them, how they are read."""
+"""Data sets on disk to uint8 arrays: which files must exist, how to get them, how they are read.
+
+Small official files are read into memory; folders and archives of pictures are decoded once into a
+memory-mapped array. Splits that the releases lack are made by a hash of the file names, so that they are
+the same everywhere.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import pickle
+import re
+import tarfile
+import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dabench.core import Camera, DabenchError, Domain, MissingData
+from dabench.cameras import CAMERAS
+from dabench.core import Camera, DabenchError, Domain, Domains, MissingData, Protocol, Recipe, Task, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +178,495 @@ def cifar10(root: Path, split: str) -> Domain:
     return Domain(np.concatenate(images), np.concatenate(labels))
 
 
+# Pictures: files of any size, in folders by class or inside an archive
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and its class: a file, or `size` bytes from `offset` of an uncompressed archive."""
+
+    name: str
+    label: int
+    path: Path
+    offset: int = 0
+    size: int = -1
+
+    def decoded(self, image_shape: tuple[int, int, int], resize: int) -> np.ndarray:
+        """The shorter side resized to `resize` (bicubic), then the centre cropped: uint8 `image_shape`."""
+        from PIL import Image
+
+        channels, height, width = image_shape
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                picture = Image.open(io.BytesIO(file.read(self.size)))
+                picture = picture.convert("L" if channels == 1 else "RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            inside = f" inside {self.path}" if self.size >= 0 else f" ({self.path})"
+            raise DabenchError(f"cannot decode {self.name}{inside}: {error}; fetch it again or remove it") from error
+        scale = resize / min(picture.size)
+        across, down = (max(resize, round(side * scale)) for side in picture.size)
+        picture = picture.resize((across, down), Image.Resampling.BICUBIC)
+        left, top = (across - width) // 2, (down - height) // 2
+        pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
+        return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+_IN_MEMORY = 64_000_000  # bytes; larger arrays stay on disk
+_DECODED_AT_ONCE = 256
+
+
+def classes_in(folder: Path) -> tuple[str, ...]:
+    """The names of the folders inside `folder`, sorted; raises MissingData where there is no such folder."""
+    if not folder.is_dir():
+        raise MissingData(f"{folder} is no folder; it must hold one folder of pictures a class")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise DabenchError(f"{folder} has no class folders; put the pictures into {folder}/<class>/")
+    return tuple(names)
+
+
+def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
+    """Every picture of `folder`/<class>/, by class, then name; raises DabenchError for an empty class."""
+    pictures = []
+    for label, name in enumerate(class_names):
+        paths = sorted((folder / name).glob("*"))
+        found = [path for path in paths if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
+        if not found:
+            raise DabenchError(f"class '{name}' has no pictures: put some into {folder / name} or remove the folder")
+        pictures += [Picture(f"{name}/{path.name}", label, path) for path in found]
+    return pictures
+
+
+def held_out(pictures: list[Picture], fraction: float) -> tuple[list[Picture], list[Picture]]:
+    """Splits each class by a fixed hash of the file names: those to keep, then `fraction` of them held out.
+
+    A class of two pictures or more leaves at least one on either side.
+    """
+    kept, out = [], []
+    for label in sorted({picture.label for picture in pictures}):
+        mine = [picture for picture in pictures if picture.label == label]
+        ranked = sorted(mine, key=lambda picture: hashlib.sha256(Path(picture.name).stem.encode()).digest())
+        count = min(max(1, round(fraction * len(mine))), len(mine) - 1)
+        out += ranked[:count]
+        kept += ranked[count:]
+    return kept, out
+
+
+def decoded(
+    pictures: list[Picture],
+    cache: Path,
+    image_shape: tuple[int, int, int],
+    resize: int | None = None,
+    camera: Camera | None = None,
+) -> Domain:
+    """The pictures as one array, behind a camera where one is given; decoded once, then kept in `cache`.
+
+    The shorter side becomes `resize` (by default the height of `image_shape`), then the centre is cropped.
+    """
+    resize = resize or image_shape[1]
+    labels = np.array([picture.label for picture in pictures], np.int64)
+    stats = {path: path.stat() for path in {picture.path for picture in pictures}}
+    key = hashlib.sha256(repr((image_shape, resize, camera)).encode())
+    for picture in pictures:
+        stat = stats[picture.path]
+        key.update(repr((picture.name, picture.offset, picture.size, stat.st_size, stat.st_mtime_ns)).encode())
+    path = cache / f"{key.hexdigest()[:24]}.npy"
+    if not path.exists():
+        _decode(pictures, path, image_shape, resize, camera)
+    try:
+        large = path.stat().st_size > _IN_MEMORY
+        return Domain(np.load(path, mmap_mode="r" if large else None), labels)
+    except (OSError, ValueError, EOFError) as error:
+        raise DabenchError(f"cannot read the decoded pictures {path}: {error}; delete that file") from error
+
+
+def split(
+    pictures: list[Picture],
+    cache: Path,
+    image_shape: tuple[int, int, int],
+    protocol: Protocol,
+    camera: Camera | None = None,
+) -> tuple[Domain, Domain]:
+    """Those to train on and those to score: 80 % and 20 % of each class, or twice all where transductive."""
+    kept, out = held_out(pictures, 0.2)
+    domain = decoded(kept + out, cache, image_shape, camera=camera)
+    return (domain, domain) if protocol.transductive else (domain[: len(kept)], domain[len(kept) :])
+
+
+def _decode(
+    pictures: list[Picture], path: Path, image_shape: tuple[int, int, int], resize: int, camera: Camera | None
+) -> None:
+    """Writes the array beside its place, then moves it. Plain writes, so that a full disk is an OSError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *image_shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+                with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoding releases the interpreter lock
+                    for start in range(0, len(pictures), _DECODED_AT_ONCE):
+                        some = pictures[start : start + _DECODED_AT_ONCE]
+                        images = np.stack(list(threads.map(lambda one: one.decoded(image_shape, resize), some)))
+                        file.write((camera.apply(images) if camera else images).tobytes())
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise DabenchError(
+            f"cannot keep decoded pictures in {path.parent}: {error}; free the disk or choose another cache"
+        ) from error
+
+
+# PACS
+
+
+PACS_CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+PACS_DOMAINS = {"art": "art_painting", "cartoon": "cartoon", "photo": "photo", "sketch": "sketch"}
+
+
+def pacs(root: Path, domain: str) -> list[Picture]:
+    """The pictures of one PACS domain, from pacs/<domain>/<class>/."""
+    folder = root / "pacs" / PACS_DOMAINS[domain]
+    for name in PACS_CLASSES:
+        if not (folder / name).is_dir():
+            raise MissingData(f"pacs: {folder / name} is missing; `dabench data download pacs` fetches it")
+    return pictures_in(folder, PACS_CLASSES)
+
+
+_PACS_OFFICIAL = {"art": 2048, "cartoon": 2344, "photo": 1670, "sketch": 3929}
+
+
+def pacs_partial(root: Path, *domains: str) -> str:
+    """In words, which of these domains have fewer pictures than the release; empty where none has."""
+    counts = {domain: len(pacs(root, domain)) for domain in domains}
+    short = [
+        f"{count:,} of {_PACS_OFFICIAL[domain]:,} {domain} pictures"
+        for domain, count in counts.items()
+        if count != _PACS_OFFICIAL[domain]
+    ]
+    return ", ".join(short)
+
+
+def _pacs_files(root: Path) -> list[Path]:
+    return [picture.path for domain in PACS_DOMAINS for picture in pacs(root, domain)]
+
+
+def _download_pacs(root: Path) -> None:
+    from datasets import Image, load_dataset
+
+    rows = load_dataset("flwrlabs/pacs", split="train").cast_column("image", Image(decode=False))
+    known = rows.features["label"].names
+    for index, row in enumerate(rows):
+        domain, label = row["domain"], known[row["label"]]
+        if domain not in PACS_DOMAINS.values() or label not in PACS_CLASSES:
+            raise DabenchError(f"flwrlabs/pacs holds an unknown domain or class: {domain}/{label}")
+        name = Path(row["image"]["path"] or f"{index:05d}.png").name
+        path = root / "pacs" / domain / label / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row["image"]["bytes"])
+
+
+# ImageNet's validation pictures and imagenette
+
+
+_VALIDATION_TAR = "ILSVRC2012_img_val.tar"
+_DEVKIT = "ILSVRC2012_devkit_t12"
+_GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+
+
+def _imagenet_files(root: Path) -> list[Path]:
+    """The archive, or pictures under their official names or in folders by class; the devkit where needed."""
+    folder = root / "imagenet"
+    by_class = sorted((folder / "val").glob("n*/*.JPEG"))
+    if by_class:
+        return by_class
+    archive = folder / _VALIDATION_TAR
+    found = [archive] if archive.is_file() else sorted((folder / "val").glob("ILSVRC2012_val_*.JPEG"))
+    if not found:
+        raise MissingData(
+            f"imagenet: neither {archive} nor pictures in {folder / 'val'}; its licence asks you to fetch "
+            f"{_VALIDATION_TAR} from https://image-net.org/download-images for yourself"
+        )
+    devkit = [folder / f"{_DEVKIT}.tar.gz"]
+    if not devkit[0].is_file():
+        devkit = [folder / _DEVKIT / "data" / name for name in ("meta.mat", _GROUND_TRUTH)]
+    for path in devkit:
+        if not path.is_file():
+            raise MissingData(
+                f"imagenet: {folder / _DEVKIT}.tar.gz, which holds the labels, is missing; fetch it from "
+                "https://image-net.org/download-images, or sort the pictures into val/<wnid>/"
+            )
+    return [*found, *devkit]
+
+
+def imagenet(root: Path) -> list[Picture]:
+    """ILSVRC2012's validation pictures in the order of their IDs; labels in the order of sorted WordNet IDs."""
+    files = _imagenet_files(root)
+    if files[0].parent.name.startswith("n"):
+        classes = {wnid: index for index, wnid in enumerate(_wnids())}
+        for path in files:
+            if path.parent.name not in classes:
+                raise DabenchError(f"{path.parent} is no class of ILSVRC2012; remove it")
+        pictures = [Picture(path.name, classes[path.parent.name], path) for path in files]
+        return sorted(pictures, key=lambda picture: picture.name)
+    labels = _imagenet_labels(root / "imagenet")
+    if files[0].suffix == ".tar":
+        with _reading(files[0]), tarfile.open(files[0], "r:") as archive:
+            members = [member for member in archive if member.isfile() and member.name.endswith(".JPEG")]
+        found = [(Path(member.name).name, files[0], member.offset_data, member.size) for member in members]
+    else:
+        found = [(path.name, path, 0, -1) for path in files if path.suffix == ".JPEG"]
+    pictures = []
+    for name, path, offset, size in sorted(found):
+        number = Path(name).stem.rpartition("_")[2]
+        if not number.isdigit() or not 1 <= int(number) <= len(labels):
+            raise DabenchError(f"{name} in {path} is not named ILSVRC2012_val_<00000001 to {len(labels):08d}>.JPEG")
+        pictures.append(Picture(name, labels[int(number) - 1], path, offset, size))
+    return pictures
+
+
+def _wnids() -> list[str]:
+    from timm.data import ImageNetInfo
+
+    return ImageNetInfo("imagenet-1k").label_names()
+
+
+def _imagenet_labels(folder: Path) -> list[int]:
+    """The label of each validation ID: the devkit's own class numbers, translated to sorted WordNet IDs."""
+    from scipy.io import loadmat
+
+    archive = folder / f"{_DEVKIT}.tar.gz"
+    if archive.is_file():
+        with _reading(archive), tarfile.open(archive, "r:gz") as devkit:
+            meta, truth = (devkit.extractfile(f"{_DEVKIT}/data/{name}").read() for name in ("meta.mat", _GROUND_TRUTH))
+    else:
+        archive = folder / _DEVKIT / "data"
+        meta, truth = ((archive / name).read_bytes() for name in ("meta.mat", _GROUND_TRUTH))
+    with _reading(archive):
+        synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        leaves = [entry for entry in synsets if entry["num_children"] == 0]
+        numbers = {int(entry["ILSVRC2012_ID"]): str(entry["WNID"]) for entry in leaves}
+        order = {wnid: index for index, wnid in enumerate(sorted(numbers.values()))}
+        return [order[numbers[int(line)]] for line in truth.split()]
+
+
+# The order of the class indices, with their places among ImageNet's thousand logits.
+IMAGENETTE_CLASSES = {
+    "n01440764": ("tench", 0),
+    "n02102040": ("English springer", 217),
+    "n02979186": ("cassette player", 482),
+    "n03000684": ("chain saw", 491),
+    "n03028079": ("church", 497),
+    "n03394916": ("French horn", 566),
+    "n03417042": ("garbage truck", 569),
+    "n03425413": ("gas pump", 571),
+    "n03445777": ("golf ball", 574),
+    "n03888257": ("parachute", 701),
+}
+_IMAGENETTE_FOLDERS = ("imagenette2", "imagenette2-320", "imagenette2-224")
+
+
+def _imagenette_folder(root: Path) -> Path:
+    for name in _IMAGENETTE_FOLDERS:
+        if (root / name).is_dir():
+            return root / name
+    places = ", ".join(_IMAGENETTE_FOLDERS)
+    raise MissingData(f"imagenette: {root} has none of {places}; `dabench data download imagenette` fetches it")
+
+
+def imagenette(root: Path, split: str) -> list[Picture]:
+    """Imagenette's pictures of the split "train" (9,469 in the release) or "val" (3,925)."""
+    folder = _imagenette_folder(root) / split
+    for wnid in IMAGENETTE_CLASSES:
+        if not (folder / wnid).is_dir():
+            raise MissingData(f"imagenette: {folder / wnid} is missing; `dabench data download imagenette` fetches it")
+    return pictures_in(folder, tuple(IMAGENETTE_CLASSES))
+
+
+def imagenette_resize(root: Path, height: int) -> int:
+    """What the shorter side becomes before the crop: 8/7 of `height`, or that itself where 224 is stored."""
+    return height if _imagenette_folder(root).name.endswith("-224") else round(height * 8 / 7)
+
+
+def _imagenette_files(root: Path) -> list[Path]:
+    return [picture.path for split in ("train", "val") for picture in imagenette(root, split)]
+
+
+def _download_imagenette(root: Path) -> None:
+    from torchvision.datasets import Imagenette
+
+    Imagenette(root, split="train", size="320px", download=True)
+
+
+# Anyone's own folders
+
+
+HOLDOUT = Protocol(
+    name="holdout",
+    adapts_on="80 % of each target class, by a fixed hash of the file names",
+    scores_on="the other 20 %",
+)
+TRANSDUCTIVE = Protocol(
+    name="transductive",
+    adapts_on="all target images, unlabelled",
+    scores_on="the same images",
+    transductive=True,
+)
+
+
+def load_folders(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    """Two folders of pictures by class, or one folder and the same pictures behind the task's camera."""
+    for folder in task.folders:
+        differing = sorted(set(classes_in(folder)) ^ set(task.class_names))
+        if differing:
+            raise DabenchError(
+                f"the classes of {folder} differ from those of {task.folders[0]} in: {', '.join(differing)}; "
+                "give both folders the same class folders"
+            )
+    source, target = (pictures_in(folder, task.class_names) for folder in (task.folders[0], task.folders[-1]))
+    source_train, source_test = split(source, cache, task.image_shape, HOLDOUT)
+    target_train, target_test = split(target, cache, task.image_shape, protocol, task.camera)
+    return Domains(source_train, source_test, target_train, target_test)
+
+
+_TOML_TYPES = {
+    "name": str,
+    "source": str,
+    "target": str,
+    "camera": str,
+    "angle": float,
+    "exponents": list,
+    "backbone": str,
+    "protocol": str,
+    "image_size": int,
+    "source_steps": int,
+    "steps": int,
+    "batch_size": int,
+}
+
+
+def task_from_toml(path: Path) -> Task:
+    """The task a TOML file declares: `name`, `source`, and `target` or `camera`; folders relative to the file.
+
+    Optional: `angle` (rotated), `exponents` (power), `backbone`, `protocol`, `image_size`, `source_steps`,
+    `steps`, `batch_size`. Raises DabenchError that names the file, the key and the remedy.
+    """
+    try:
+        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DabenchError(f"cannot read the task file {path}: {error}") from error
+    _check_toml(path, declared)
+    camera = _toml_camera(path, declared) if "camera" in declared else None
+    names = ("source",) if camera else ("source", "target")
+    folders = tuple((path.parent / declared[name]).resolve() for name in names)
+    protocols = (HOLDOUT,) if camera else (HOLDOUT, TRANSDUCTIVE)
+    chosen = declared.get("protocol", "holdout")
+    if chosen not in [protocol.name for protocol in protocols]:
+        known = ", ".join(protocol.name for protocol in protocols)
+        raise DabenchError(f"{path}: protocol = '{chosen}' is not to be had here; choose: {known}")
+    size = declared.get("image_size", 224)
+    return Task(
+        name=declared["name"],
+        family="own",
+        source=folders[0].name,
+        target=declared["camera"] if camera else folders[1].name,
+        class_names=classes_in(folders[0]),
+        image_shape=(3, size, size),
+        backbone=declared.get("backbone", "resnet18"),
+        recipe=Recipe(
+            source_steps=declared.get("source_steps", 1500),
+            source_lr=1e-4,
+            steps=declared.get("steps", 2000),
+            batch_size=declared.get("batch_size", 32),
+            flip=True,
+            crop=size // 14,
+        ),
+        protocols=tuple(sorted(protocols, key=lambda protocol: protocol.name != chosen)),
+        load=load_folders,
+        folders=folders,
+        camera=camera,
+        note=f"declared in {path.name}",
+    )
+
+
+def _check_toml(path: Path, declared: dict[str, object]) -> None:
+    for key, value in declared.items():
+        if key not in _TOML_TYPES:
+            raise DabenchError(f"{path}: unknown key '{key}'; {nearest(key, _TOML_TYPES)}")
+        wanted = _TOML_TYPES[key]
+        fits = isinstance(value, (int, float) if wanted is float else wanted) and not isinstance(value, bool)
+        if not fits:
+            raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
+        if wanted is int and value < 1:
+            raise DabenchError(f"{path}: {key} = {value} must be 1 or more")
+    for key in ("name", "source"):
+        if not declared.get(key):
+            raise DabenchError(f"{path}: the key '{key}' is missing; add: {key} = \"...\"")
+    if ("target" in declared) == ("camera" in declared):
+        raise DabenchError(f"{path}: give either target (a folder) or camera ({', '.join(CAMERAS)}), not both or none")
+    if not re.fullmatch(r"[\w.-]+", declared["name"]):
+        raise DabenchError(f"{path}: name = '{declared['name']}' may hold letters, digits, '-', '_' and '.' only")
+
+
+def _toml_camera(path: Path, declared: dict[str, Any]) -> Camera:
+    if declared["camera"] not in CAMERAS:
+        raise DabenchError(f"{path}: unknown camera '{declared['camera']}'; {nearest(declared['camera'], CAMERAS)}")
+    camera = CAMERAS[declared["camera"]]()
+    count = len(fields(camera))
+    given = {"rotated": "angle", "power": "exponents"}[declared["camera"]]
+    for key in {"angle", "exponents"} & declared.keys():
+        if key != given:
+            raise DabenchError(f"{path}: the camera '{declared['camera']}' has no '{key}'; it takes '{given}'")
+    if given not in declared:
+        return camera
+    values = declared[given] if given == "exponents" else [declared[given]]
+    if len(values) != count or not all(isinstance(value, (int, float)) for value in values):
+        raise DabenchError(f"{path}: {given} = {values} must be {count} numbers")
+    return type(camera)(*map(float, values))
+
+
+# Files and arrays to one print
+
+
+def files_of(task: Task, root: Path) -> list[Path]:
+    """Every file that the task's images come from; none for the embedded tasks."""
+    files = [path for name in task.datasets for path in DATASETS[name].files(root)]
+    for folder in task.folders:
+        files += [picture.path for picture in pictures_in(folder, task.class_names)]
+    return files
+
+
+def manifest(files: list[Path]) -> str:
+    """A fast print of names, sizes and times: while it stays, so does the fingerprint of what is loaded."""
+    shared = os.path.commonpath([path.parent for path in files]) if files else ""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        stat = path.stat()
+        digest.update(f"{path.relative_to(shared).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def domain_print(domain: Domain) -> str:
+    """A print of every pixel and label, the same however the files were packed."""
+    digest = hashlib.sha256(repr(domain.images.shape).encode())
+    for start in range(0, len(domain), 4096):
+        digest.update(np.ascontiguousarray(domain.images[start : start + 4096]))
+    digest.update(np.ascontiguousarray(domain.labels, np.int64))
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(domains: Domains) -> str:
+    """The prints of every domain in one."""
+    names = ("source_train", "source_test", "target_train", "target_test", "target_validation")
+    found = {name: getattr(domains, name) for name in names}
+    prints = "".join(f"{name}{domain_print(domain)}" for name, domain in found.items() if domain is not None)
+    return hashlib.sha256(prints.encode()).hexdigest()[:16]
+
+
 # What the loaders of several families share
 
 
@@ -233,29 +737,31 @@ DATASETS = {
             files=_cifar10_files,
             download=_download_cifar10,
         ),
+        Dataset(
+            name="pacs",
+            licence="research use, no licence stated",
+            citation="Li et al., Deeper, broader and artier domain generalization, ICCV 2017",
+            homepage="https://huggingface.co/datasets/flwrlabs/pacs",
+            size="191 MB",
+            files=_pacs_files,
+            download=_download_pacs,
+        ),
+        Dataset(
+            name="imagenet",
+            licence="non-commercial research, by agreement with image-net.org",
+            citation="Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
+            homepage="https://image-net.org/challenges/LSVRC/2012/",
+            size="6.7 GB",
+            files=_imagenet_files,
+        ),
+        Dataset(
+            name="imagenette",
+            licence="ImageNet's terms for the pictures (non-commercial research)",
+            citation="Howard, Imagenette: a smaller subset of 10 easily classified classes from ImageNet, 2019",
+            homepage="https://github.com/fastai/imagenette",
+            size="342 MB",
+            files=_imagenette_files,
+            download=_download_imagenette,
+        ),
     )
 }
-
-
-def files(task, root):
-    return [path for name in task.datasets for path in DATASETS[name].files(root)]
-
-
-def manifest(paths):
-    return repr([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
-
-
-def domain_print(domain):
-    import hashlib
-
-    digest = hashlib.sha256(repr(domain.images.shape).encode())
-    digest.update(np.ascontiguousarray(domain.images))
-    digest.update(np.ascontiguousarray(domain.labels))
-    return digest.hexdigest()[:16]
-
-
-def fingerprint(domains):
-    from dabench.registry import fingerprint as combined
-
-    parts = (domains.source_train, domains.source_test, domains.target_train, domains.target_validation, domains.target_test)
-    return combined(*("" if part is None else domain_print(part) for part in parts))

@@ -185,7 +185,7 @@ def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol
     """
     loaders = registry.loader_code(task)
     facts = (task.name, task.image_shape, protocol, task.camera)
-    manifest = registry.fingerprint(data.manifest(data.files(task, data_root)), loaders, repr(facts), _decoders())
+    manifest = registry.fingerprint(data.manifest(data.files_of(task, data_root)), loaders, repr(facts), _decoders())
     remembered = cache_root / "fingerprints" / manifest
     if remembered.exists():
         return remembered.read_text()

@@ -206,9 +206,7 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
     """The main table of a bench: methods grouped by setting, a column for each task."""
     tasks = sorted(cells["task"].unique())
     usual = int(cells["seeds"].mode().max())
-    columns = [
-        column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]
-    ]
+    columns = [column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]]
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
     lines, shown = [], None
     for setting, variant in _order(cells, published):
@@ -239,9 +237,7 @@ def _order(cells: pd.DataFrame, published: _Published) -> list[tuple[str, str]]:
 
     Published methods that were not run follow at the end.
     """
-    methods = (
-        cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
-    )
+    methods = cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
     place = {str(setting): position for position, setting in enumerate(Setting)}
     methods["place"] = methods["setting"].map(place).fillna(len(place))
     leader = methods.loc[methods["default"], ["setting", "method", "count", "mean"]]
@@ -378,9 +374,7 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     if not lines:
         return ""
     header = ["setting", "score", "over checkpoints", "over methods", "regret, %", "runs"]
-    body = (
-        "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
-    )
+    body = "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)

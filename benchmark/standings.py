@@ -60,12 +60,8 @@ def on_benches(rows: pd.DataFrame) -> pd.DataFrame:
     bounded = [*CONDITIONS, "target_images"]
     supervised = rows["setting"] == Setting.SUPERVISED
     budgets = rows.loc[supervised, [*bounded, "labels"]]
-    largest = (
-        budgets.assign(size=_size(budgets["labels"])).sort_values("size").drop_duplicates(bounded, keep="last")
-    )
-    others = rows[~everywhere].merge(
-        largest[[*bounded, "labels"]], on=bounded, how="left", suffixes=("", "_beside")
-    )
+    largest = budgets.assign(size=_size(budgets["labels"])).sort_values("size").drop_duplicates(bounded, keep="last")
+    others = rows[~everywhere].merge(largest[[*bounded, "labels"]], on=bounded, how="left", suffixes=("", "_beside"))
     free = others["setting"] != Setting.SUPERVISED
     others["labels"] = others["labels"].where(~free, others["labels_beside"].fillna(-1)).astype("int64")
     others = others.drop(columns="labels_beside")

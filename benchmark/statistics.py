@@ -131,8 +131,7 @@ def compact_letters(apart: np.ndarray) -> list[str]:
     groups.sort(key=sorted)
     names = [*string.ascii_letters, *(f"a{number}" for number in range(1, len(groups)))]
     return [
-        "".join(name for name, group in zip(names, groups, strict=False) if member in group)
-        for member in range(count)
+        "".join(name for name, group in zip(names, groups, strict=False) if member in group) for member in range(count)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Tasks that need no download: digits that ship with installed packages, and coloured shapes made on the spot."""
+"""Tasks that need no download: digits shipped with installed packages, and coloured shapes made on the spot."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def optdigits() -> tuple[Domain, Domain]:
     from sklearn.datasets import load_digits
 
     stored = load_digits()
-    large = zoom(stored.images * (255 / 16), (1, 2.5, 2.5), order=3, grid_mode=True, mode="nearest").clip(
-        0, 255
-    )
+    large = zoom(stored.images * (255 / 16), (1, 2.5, 2.5), order=3, grid_mode=True, mode="nearest").clip(0, 255)
     images = np.pad(large.round().astype(np.uint8), ((0, 0), (4, 4), (4, 4)))[:, None]
     order = np.random.default_rng(0).permutation(len(images))
     digits = Domain(images[order], stored.target[order].astype(np.int64))
@@ -36,7 +34,7 @@ def optdigits() -> tuple[Domain, Domain]:
 
 
 def fonts() -> tuple[Domain, Domain]:
-    """Printed digits, (n, 1, 28, 28), in the fonts that ship with matplotlib, a little turned, shifted and scaled."""
+    """Printed digits, (n, 1, 28, 28), in the fonts shipped with matplotlib, a little turned and shifted."""
     generator = np.random.default_rng(0)
     return _printed(generator, 3000), _printed(generator, 1000)
 
@@ -81,7 +79,7 @@ _SHAPE_CLASSES = {
 
 
 def shapes() -> tuple[Domain, Domain]:
-    """Synthetic: one coloured shape on a mottled ground, (n, 3, 32, 32); 3,000 to train on and 1,000 held out."""
+    """Synthetic: a coloured shape on a mottled ground, (n, 3, 32, 32); 3,000 to train on and 1,000 held out."""
     generator = np.random.default_rng(0)
     return _drawn_shapes(generator, 3000), _drawn_shapes(generator, 1000)
 
@@ -92,15 +90,15 @@ def _drawn_shapes(generator: np.random.Generator, count: int) -> Domain:
 
     labels = generator.integers(len(_SHAPE_CLASSES), size=count)
     names, hues = zip(*_SHAPE_CLASSES.values(), strict=True)
-    masks = _masks(uniform(12, 20), uniform(12, 20), uniform(8, 11), uniform(-0.3, 0.3))
+    masks = _masks(uniform(12, 20), uniform(12, 20), uniform(7, 10), uniform(-0.4, 0.4))
     covered = np.choose(labels[:, None, None], [masks[name] for name in names])
     any_hue = np.array([hue is None for hue in hues])[labels]
-    near_hue = np.array([hue or 0 for hue in hues])[labels] + generator.normal(0, 9, count)
+    near_hue = np.array([hue or 0 for hue in hues])[labels] + generator.normal(0, 15, count)
     hue = np.where(any_hue, generator.uniform(0, 360, count), near_hue)
     paint = _rgb(hue[:, None, None], uniform(0.5, 1), uniform(0.6, 1))
-    ground = _rgb(uniform(0, 360), uniform(0, 0.45), uniform(0.1, 0.5))
+    ground = _rgb(uniform(0, 360), uniform(0, 0.45), uniform(0.1, 0.6))
     mottle = generator.normal(0, 0.06, (count, 1, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
-    noise = generator.normal(0, 0.04, (count, 3, 32, 32))
+    noise = generator.normal(0, 0.06, (count, 3, 32, 32))
     scenes = np.where(covered[:, None], paint, ground + mottle) + noise
     return Domain((scenes.clip(0, 1) * 255).round().astype(np.uint8), labels)
 
@@ -155,7 +153,7 @@ def _digits_task(source: str, target: str) -> Task:
         recipe=Recipe(source_steps=300, steps=300),
         protocols=(HOLDOUT,),
         load=load_digits,
-        licence="optdigits: CC BY 4.0; fonts: DejaVu, STIX and Computer Modern licences, shipped with matplotlib",
+        licence="optdigits: CC BY 4.0; fonts: the free licences they ship with in matplotlib",
         citation="Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI repository 1998",
         note="optdigits: 1,797 real 8x8 digits from scikit-learn, enlarged; fonts: printed by dabench",
     )

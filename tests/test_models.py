@@ -79,9 +79,7 @@ def test_a_timm_network_gives_the_logits_of_timm(name, image_shape):
     theirs = timm.create_model(name, num_classes=7, **size).eval()
     images = torch.rand(2, *image_shape)
     with torch.no_grad():
-        torch.testing.assert_close(
-            ours(images), theirs((images - ours.mean) / ours.std), rtol=1e-3, atol=1e-4
-        )
+        torch.testing.assert_close(ours(images), theirs((images - ours.mean) / ours.std), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "image_shape"), [*OWN.items(), ("resnet18", (3, 64, 64))])
@@ -200,13 +198,9 @@ def test_logits_are_cut_from_pretrained_networks_only_and_one_for_each_class():
         models.build("resnet18", 3, (3, 32, 32), pretrained=True, logit_indices=(0, 1))
 
 
-def pretrained_lite0(
-    num_classes: int, channels: int = 3, logit_indices: tuple[int, ...] | None = None
-) -> Classifier:
+def pretrained_lite0(num_classes: int, channels: int = 3, logit_indices: tuple[int, ...] | None = None) -> Classifier:
     shape = (channels, 64, 64)
-    return models.build(
-        "tf_efficientnet_lite0", num_classes, shape, pretrained=True, logit_indices=logit_indices
-    )
+    return models.build("tf_efficientnet_lite0", num_classes, shape, pretrained=True, logit_indices=logit_indices)
 
 
 def recognisable_logits(model: Classifier, channels: int = 3) -> Tensor:

@@ -84,9 +84,7 @@ def test_metrics_agree_with_scikit_learn(evidence):
     logits, labels = evidence.source_logits, evidence.source_labels
     probabilities = softmax(logits.double().numpy(), axis=1)
     assert scores.accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(1)))
-    assert scores.nll(logits, labels) == pytest.approx(
-        log_loss(labels, probabilities, labels=range(5)), rel=1e-6
-    )
+    assert scores.nll(logits, labels) == pytest.approx(log_loss(labels, probabilities, labels=range(5)), rel=1e-6)
 
 
 def test_calibration_error_agrees_with_bins_counted_one_by_one(evidence):
@@ -178,9 +176,7 @@ def test_every_validator_reads_only_what_it_declares(evidence):
         declared = {field: getattr(evidence, field) for field in validator.needs}
         # The ratio is fitted on the training features only where they are given.
         alone = Evidence(**{"target_logits": torch.full((300, 5), math.nan)} | declared)
-        assert validator(alone) == validator(replace(evidence, source_train_features=NOT_GIVEN)), (
-            validator.name
-        )
+        assert validator(alone) == validator(replace(evidence, source_train_features=NOT_GIVEN)), validator.name
 
 
 def test_no_source_data_is_read_where_the_setting_grants_none(evidence):
@@ -233,9 +229,7 @@ def test_scores_do_not_depend_on_the_order_of_the_target_images(evidence):
 def test_outputs_that_are_not_finite_score_nan(evidence, poison):
     logits, features = evidence.target_logits.clone(), evidence.target_features.clone()
     logits[3, 1] = features[3, 1] = poison
-    poisoned = score_all(
-        replace(evidence, target_logits=logits, target_features=features), may_see_source=True
-    )
+    poisoned = score_all(replace(evidence, target_logits=logits, target_features=features), may_see_source=True)
     assert poisoned.pop("source_accuracy") == scores.source_accuracy(evidence)
     assert all(math.isnan(score) for score in poisoned.values())
     labels = torch.zeros(300, dtype=torch.long)
@@ -389,9 +383,7 @@ def test_validators_agree_with_pytorch_adapt(evidence):
     theirs = optional("pytorch_adapt.validators")
     outputs = {"logits": evidence.target_logits, "preds": evidence.target_probabilities}
     n, classes = evidence.target_logits.shape
-    assert scores.entropy(evidence) == pytest.approx(
-        theirs.EntropyValidator()(target_train=outputs), rel=1e-5
-    )
+    assert scores.entropy(evidence) == pytest.approx(theirs.EntropyValidator()(target_train=outputs), rel=1e-5)
     assert scores.information_maximisation(evidence) == pytest.approx(
         theirs.IMValidator()(target_train=outputs), rel=1e-5
     )

@@ -1,0 +1,119 @@
+"""The simulated cameras in front of pictures that anyone can get: imagenette, CIFAR-10 and PACS photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dabench import data
+from dabench.cameras import CAMERAS
+from dabench.core import Domains, Protocol, Recipe, Task
+
+OFFICIAL = Protocol(
+    name="official",
+    adapts_on="the release's training pictures behind the camera",
+    scores_on="the release's test pictures behind the camera",
+)
+IMAGENETTE = Protocol(
+    name="official",
+    adapts_on="90 % of imagenette's training pictures behind the camera (10 % validate, by a hash of the names)",
+    scores_on="imagenette's validation pictures behind the camera",
+)
+
+
+def load_imagenette(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    train, test = data.imagenette(root, "train"), data.imagenette(root, "val")
+    resize = data.imagenette_resize(root, task.image_shape[1])
+    kept, out = data.held_out(train, 0.1)
+    target = data.decoded(kept + out, cache, task.image_shape, resize, task.camera)
+    missing = (len(train), len(test)) != (9469, 3925)
+    return Domains(
+        source_train=None,
+        source_test=data.decoded(test, cache, task.image_shape, resize),
+        target_train=target[: len(kept)],
+        target_validation=target[len(kept) :],
+        target_test=data.decoded(test, cache, task.image_shape, resize, task.camera),
+        partial=f"{len(train):,} of 9,469 and {len(test):,} of 3,925 pictures" if missing else "",
+    )
+
+
+def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    train, test = (data.fitted(data.cifar10(root, split), task.image_shape) for split in ("train", "test"))
+    return Domains(train, test, data.seen_by(task.camera, train), data.seen_by(task.camera, test))
+
+
+def load_pacs_photo(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    pictures = data.pacs(root, "photo")
+    source_train, source_test = data.split(pictures, cache, task.image_shape, protocol)
+    target_train, target_test = data.split(pictures, cache, task.image_shape, protocol, task.camera)
+    return Domains(source_train, source_test, target_train, target_test, partial=data.pacs_partial(root, "photo"))
+
+
+_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def _imagenette(shift: str) -> Task:
+    return Task(
+        name=f"imagenette-{shift}",
+        family="cameras",
+        source="imagenette",
+        target=shift,
+        class_names=tuple(name for name, _ in data.IMAGENETTE_CLASSES.values()),
+        image_shape=(3, 224, 224),
+        backbone="resnet18",
+        recipe=Recipe(steps=1000, batch_size=32),
+        protocols=(IMAGENETTE,),
+        load=load_imagenette,
+        datasets=("imagenette",),
+        camera=CAMERAS[shift](),
+        pretrained=True,
+        logit_indices=tuple(index for _, index in data.IMAGENETTE_CLASSES.values()),
+        licence=data.DATASETS["imagenette"].licence,
+        citation=data.DATASETS["imagenette"].citation,
+        note="part of the pictures come from ImageNet's training set, so the clean accuracy is flattered",
+    )
+
+
+def _cifar10(shift: str) -> Task:
+    return Task(
+        name=f"cifar10-{shift}",
+        family="cameras",
+        source="cifar10",
+        target=shift,
+        class_names=_CIFAR10_CLASSES,
+        image_shape=(3, 32, 32),
+        backbone="resnet20",
+        recipe=Recipe(source_steps=8000, steps=2000, batch_size=128, flip=True, crop=4),
+        protocols=(OFFICIAL,),
+        load=load_cifar10,
+        datasets=("cifar10",),
+        camera=CAMERAS[shift](),
+        licence=data.DATASETS["cifar10"].licence,
+        citation=data.DATASETS["cifar10"].citation,
+        note="the source model learns from the undistorted training pictures",
+    )
+
+
+def _pacs_photo(shift: str) -> Task:
+    return Task(
+        name=f"pacs-photo-{shift}",
+        family="cameras",
+        source="photo",
+        target=shift,
+        class_names=data.PACS_CLASSES,
+        image_shape=(3, 224, 224),
+        backbone="resnet18",
+        recipe=Recipe(source_steps=1500, source_lr=1e-4, steps=2000, batch_size=32, flip=True, crop=16),
+        protocols=(data.HOLDOUT,),
+        load=load_pacs_photo,
+        datasets=("pacs",),
+        camera=CAMERAS[shift](),
+        licence=data.DATASETS["pacs"].licence,
+        citation=data.DATASETS["pacs"].citation,
+        note="the source model learns from the undistorted photos of the same 80 %",
+    )
+
+
+_FAMILIES: tuple[Callable[[str], Task], ...] = (_imagenette, _cifar10, _pacs_photo)
+
+TASKS = tuple(make(shift) for make in _FAMILIES for shift in CAMERAS)
