@@ -40,9 +40,11 @@ def current(rows: pd.DataFrame, stale: Collection[str] = ()) -> pd.DataFrame:
     than today's; they stay where nothing replaces them, with True in the column `stale`.
     """
     rows = rows.assign(stale=rows["key"].isin(list(stale)), variant=rows["variant"].fillna(rows["method"]))
-    texts = ["family", "protocol", "backbone", "setting", "reason", "partial", "created"]
-    numbers = {"image_size": 0, "budget": 1.0, "target_images": -1, "labels": -1, "seed": 0}
-    rows = rows.fillna({**dict.fromkeys(texts, ""), **numbers})
+    for name in ("family", "protocol", "backbone", "setting", "reason", "partial", "created"):
+        rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
+    for name, unknown in {"image_size": 0, "budget": 1.0, "target_images": -1, "labels": -1, "seed": 0}.items():
+        rows[name] = rows[name].fillna(unknown).astype(float if name == "budget" else "int64")
+    rows = rows.astype(dict.fromkeys(["accuracy", "accuracy_before", *MEANS], float))
     rows = rows.sort_values([*CELL, "seed", "stale", "created", "key"], ascending=True, kind="stable")
     newest = rows[~rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
     old = rows[rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
@@ -71,10 +73,11 @@ def on_benches(rows: pd.DataFrame) -> pd.DataFrame:
     others = others.drop(columns="labels_beside")
 
     fixed = rows[everywhere]
-    benches = others[BENCH].drop_duplicates()
-    alone = fixed.merge(benches[CONDITIONS].drop_duplicates(), on=CONDITIONS, how="left", indicator=True)
+    benches = others[[*BENCH, "task"]].drop_duplicates()
+    known = benches[[*CONDITIONS, "task"]].drop_duplicates()
+    alone = fixed.merge(known, on=[*CONDITIONS, "task"], how="left", indicator=True)
     alone = alone[alone.pop("_merge") == "left_only"].assign(labels=-1)
-    beside = fixed.drop(columns="labels").merge(benches, on=CONDITIONS, suffixes=("_own", ""))
+    beside = fixed.drop(columns="labels").merge(benches, on=[*CONDITIONS, "task"], suffixes=("_own", ""))
     own = beside.pop("target_images_own")
     beside = beside.assign(_far=own != beside["target_images"])[(own == beside["target_images"]) | (own == -1)]
     beside = beside.sort_values("_far", kind="stable").drop_duplicates([*CELL, "seed"]).drop(columns="_far")
@@ -93,7 +96,7 @@ class Choices:
 
     `table` has the columns row (index into the rows), validator, chosen (accuracy of its checkpoint),
     correlation (Spearman's, with accuracy over checkpoints) and last (the score of the last checkpoint);
-    `best` is the best checkpoint's accuracy of each row (nan where it has no checkpoints).
+    `best` is the accuracy of each row's best checkpoint, the returned model among them (nan without checkpoints).
     """
 
     table: pd.DataFrame
@@ -103,7 +106,8 @@ class Choices:
 def choices(rows: pd.DataFrame) -> Choices:
     """Reads every checkpoint score of the rows; a score that is nan at a checkpoint does not choose it."""
     accuracy = _padded(rows["checkpoint_accuracy"])
-    best = pd.Series(_nan_max(accuracy), rows.index)
+    best = _nan_max(accuracy)
+    best = pd.Series(np.where(np.isnan(best), np.nan, np.fmax(best, rows["accuracy"])), rows.index)
     position, names, scores = [], [], []
     for index, pairs in enumerate(rows["checkpoint_scores"]):
         for name, values in [] if pairs is None else pairs:
