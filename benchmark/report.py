@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from dabench import standings
+from dabench import standings, store
 from dabench.core import Reference, Setting
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 
@@ -386,6 +386,31 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)
+
+
+_SCHEMA_INTRO = """\
+# The results, column by column
+
+`results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone, image
+size, budget, label and image bounds, and seed. `dabench show TASK/METHOD` prints the rows; any parquet reader opens
+them. A value that does not apply is null.
+"""
+
+
+def schema_page() -> str:
+    """The Markdown of docs/results.md: every column of a row, its type, unit and meaning."""
+    names = {"string": "text", "int64": "integer", "double": "number", "binary": "bytes"}
+    lines = []
+    for column in store.COLUMNS:
+        kind = str(column.type)
+        for long, short in (
+            ("list<element: double>", "numbers"),
+            ("list<item: double>", "numbers"),
+            *names.items(),
+        ):
+            kind = kind.replace(long, short)
+        lines.append([f"`{column.name}`", kind.split(" ('")[0], column.unit, _plain(column.meaning)])
+    return f"{_SCHEMA_INTRO}\n{_table(['column', 'type', 'unit', 'meaning'], lines, align=['left'] * 4)}"
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:

@@ -133,7 +133,7 @@ def test_image_bootstrap_widens_where_seeds_disagree():
 
 def wins(tasks=10):
     noise = np.random.default_rng(0).normal(0, 0.01, (tasks, 4))
-    return pd.DataFrame(noise + [0.9, 0.5, 0.5, 0.7], columns=["dann", "adabn", "tent", "nogrl"])
+    return pd.DataFrame(noise + np.array([0.9, 0.5, 0.5, 0.7]), columns=["dann", "adabn", "tent", "nogrl"])
 
 
 def test_critical_difference_separates_the_clear_winner_alone():
