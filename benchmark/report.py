@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from tabulate import tabulate
 
 from dabench import standings, store
@@ -27,6 +29,12 @@ letter are not told apart. ▼ significantly below source-only; ∅ a class is n
 - **Gap closed** is (accuracy - source-only) / (oracle - source-only), blank where that gap is within the noise. \
 Published numbers stand in columns of their own, same protocol and backbone only. [More](docs/reading.md).
 """
+
+
+def load(results: Path) -> pd.DataFrame:
+    """The stored rows with the columns that the report reads; lists and maps stay in Arrow, which is fast."""
+    table = store.load(results, COLUMNS)
+    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None)
 
 
 @dataclass(frozen=True)
@@ -391,26 +399,27 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
 _SCHEMA_INTRO = """\
 # The results, column by column
 
-`results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone, image
-size, budget, label and image bounds, and seed. `dabench show TASK/METHOD` prints the rows; any parquet reader opens
-them. A value that does not apply is null.
+`results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone,
+image size, budget, label and image bounds, and seed. `dabench show TASK/METHOD` prints the rows; any parquet
+reader opens them. A value that does not apply is null.
 """
 
 
 def schema_page() -> str:
     """The Markdown of docs/results.md: every column of a row, its type, unit and meaning."""
-    names = {"string": "text", "int64": "integer", "double": "number", "binary": "bytes"}
-    lines = []
-    for column in store.COLUMNS:
-        kind = str(column.type)
-        for long, short in (
-            ("list<element: double>", "numbers"),
-            ("list<item: double>", "numbers"),
-            *names.items(),
-        ):
-            kind = kind.replace(long, short)
-        lines.append([f"`{column.name}`", kind.split(" ('")[0], column.unit, _plain(column.meaning)])
+    lines = [
+        [f"`{column.name}`", _kind(column.type), column.unit, _plain(column.meaning)] for column in store.COLUMNS
+    ]
     return f"{_SCHEMA_INTRO}\n{_table(['column', 'type', 'unit', 'meaning'], lines, align=['left'] * 4)}"
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A column type in the reader's words."""
+    if pa.types.is_map(kind):
+        return f"{_kind(kind.key_type)}: {_kind(kind.item_type)}"
+    if pa.types.is_list(kind):
+        return f"{_kind(kind.value_type)}s"
+    return {"string": "text", "int64": "integer", "double": "number", "binary": "bytes"}[str(kind)]
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:
