@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from tabulate import tabulate
 
-from dabench import standings
+from dabench import standings, store
 from dabench.core import Reference, Setting
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 
 COLUMNS = standings.COLUMNS
-_NONE = "–"
+_NONE = "-"
 _LAST_NAME = "last checkpoint"
 
 _INTRO = """\
@@ -27,6 +29,12 @@ letter are not told apart. ▼ significantly below source-only; ∅ a class is n
 - **Gap closed** is (accuracy - source-only) / (oracle - source-only), blank where that gap is within the noise. \
 Published numbers stand in columns of their own, same protocol and backbone only. [More](docs/reading.md).
 """
+
+
+def load(results: Path) -> pd.DataFrame:
+    """The stored rows with the columns that the report reads; lists and maps stay in Arrow, which is fast."""
+    table = store.load(results, COLUMNS)
+    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None)
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,14 @@ def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -
     rows = evidence.rows[evidence.rows["family"] == family]
     every_cell = evidence.cells[evidence.cells["family"] == family]
     parts = [f"## {family}\n"]
+    beside = set()
     for values, bench_rows in _benches(rows):
         bench = dict(zip(BENCH, values, strict=True))
         inside = every_cell[(every_cell[BENCH] == pd.Series(bench)).all(axis=1)]
-        published = _published(references, bench, bench_rows)
+        # Published numbers stand beside the fullest bench of their protocol and backbone, which comes first.
+        place = (bench["protocol"], bench["backbone"])
+        published = _published(() if place in beside else references, bench, bench_rows)
+        beside.add(place)
         parts.append(f"### {_bench_name(bench)}\n")
         if len(inside):
             parts.append(_accuracies(inside, published))
@@ -148,12 +160,12 @@ def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -
 
 
 def _benches(rows: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame]]:
-    """The benches of a family, default-like ones first: full budget, all images, most labels."""
+    """The benches of a family, of each protocol and backbone the fullest first."""
 
     def order(item: tuple[tuple, pd.DataFrame]) -> tuple:
         bench = dict(zip(BENCH, item[0], strict=True))
         bounds = [-np.inf if bench[name] < 0 else -bench[name] for name in ("target_images", "labels")]
-        return (bench["protocol"], bench["backbone"], -bench["image_size"], -bench["budget"], *bounds)
+        return (bench["protocol"], bench["backbone"], -bench["budget"], *bounds, -bench["image_size"])
 
     return sorted(rows.groupby(BENCH, sort=True), key=order)
 
@@ -206,13 +218,19 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
     """The main table of a bench: methods grouped by setting, a column for each task."""
     tasks = sorted(cells["task"].unique())
     usual = int(cells["seeds"].mode().max())
-    columns = [column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]]
+    columns = [
+        column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]
+    ]
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
+    floor = cells.groupby("task")["before"].mean().dropna()
+    by_place = {(task, FLOOR): f"{100 * value:.1f}" for task, value in floor.items()} | by_place
+    order = _order(cells)
+    if FLOOR not in set(cells["variant"]):
+        order.insert(0, (str(Setting.SOURCE_ONLY), FLOOR))
+    absent = sorted({variant for _, variant in published.text} - {variant for _, variant in order})
+    order += [("published, not run", variant) for variant in absent]
     lines, shown = [], None
-    for setting, variant in _order(cells, published):
-        if (setting, variant) == (Setting.SOURCE_ONLY, FLOOR):
-            floor = cells.groupby("task")["before"].mean()
-            by_place = {(task, FLOOR): f"{100 * value:.1f}" for task, value in floor.dropna().items()} | by_place
+    for setting, variant in order:
         line = [setting if setting != shown else "", variant]
         for task, from_papers in columns:
             source = published.text if from_papers else by_place
@@ -220,7 +238,7 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
         lines.append(line)
         shown = setting
     header = ["setting", "method", *(f"{task}, published" if paper else task for task, paper in columns)]
-    text = f"n = {usual} seed{'s' * (usual != 1)}, unless given.\n\n"
+    text = f"n = {_count(usual, 'seed')} unless given.\n\n"
     return text + _table(header, lines, align=["left", "left", *["right"] * len(columns)])
 
 
@@ -232,12 +250,11 @@ def _accuracy(cell, usual: int) -> str:
     return " ".join([text, *(mark for mark in marks if mark)])
 
 
-def _order(cells: pd.DataFrame, published: _Published) -> list[tuple[str, str]]:
-    """The lines of a bench: settings from what sees least to most, the better default variant first.
-
-    Published methods that were not run follow at the end.
-    """
-    methods = cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
+def _order(cells: pd.DataFrame) -> list[tuple[str, str]]:
+    """Setting and variant of the lines of a bench: settings as in `Setting`, the better default variant first."""
+    methods = (
+        cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
+    )
     place = {str(setting): position for position, setting in enumerate(Setting)}
     methods["place"] = methods["setting"].map(place).fillna(len(place))
     leader = methods.loc[methods["default"], ["setting", "method", "count", "mean"]]
@@ -247,11 +264,7 @@ def _order(cells: pd.DataFrame, published: _Published) -> list[tuple[str, str]]:
         ["place", "count_default", "mean_default", "method", "default", "variant"],
         ascending=[True, False, False, True, False, True],
     )
-    lines = list(zip(methods["setting"], methods["variant"], strict=True))
-    if FLOOR not in set(methods["variant"]):
-        lines.insert(0, (str(Setting.SOURCE_ONLY), FLOOR))
-    absent = sorted({variant for _, variant in published.text} - {variant for _, variant in lines})
-    return lines + [("published, not run", variant) for variant in absent]
+    return list(zip(methods["setting"], methods["variant"], strict=True))
 
 
 def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
@@ -272,7 +285,7 @@ def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
         notes.append(f"Reduced budget: {ok['budget'].iloc[0]:g} of the steps a full run takes.")
     stale = ok[ok["stale"]]
     if len(stale):
-        notes.append(f"Stale, made by other code than today's ({len(stale)} rows): {_by_variant(stale)}.")
+        notes.append(f"Stale, made by other code than today's ({_count(len(stale), 'row')}): {_by_variant(stale)}.")
     unchosen = ok[ok["figure"].isna() & ok["accuracy"].notna()]
     if len(unchosen):
         notes.append(f"Without this score at their checkpoints, so not shown: {_by_variant(unchosen)}.")
@@ -285,42 +298,41 @@ def _by_variant(rows: pd.DataFrame) -> str:
 
 
 def _beside_accuracy(cells: pd.DataFrame) -> str:
-    lines = []
-    for task, group in cells.groupby("task", sort=True):
-        for setting, variant in _order(group, _Published({}, [])):
-            for cell in group[(group["variant"] == variant) & (group["setting"] == setting)].itertuples():
-                lines.append(
-                    [
-                        task if not lines or task not in {line[0] for line in lines} else "",
-                        variant,
-                        "" if variant in (FLOOR, CEILING) else _percent(cell.closed, 0, " %"),
-                        _change(cell.source_before, cell.source_after, 100, 1),
-                        _change(cell.ece_before, cell.ece, 100, 1),
-                        _change(cell.nll_before, cell.nll, 1, 2),
-                    ]
-                )
+    place = {line: position for position, line in enumerate(_order(cells))}
+    cells = cells.assign(place=[place[line] for line in zip(cells["setting"], cells["variant"], strict=True)])
+    lines, shown = [], None
+    for cell in cells.sort_values(["task", "place"]).itertuples():
+        lines.append(
+            [
+                "" if cell.task == shown else cell.task,
+                cell.variant,
+                "" if cell.variant in (FLOOR, CEILING) else _percent(cell.closed, 0, " %"),
+                _change(cell.source_before, cell.source_after, 100, 1),
+                _change(cell.ece_before, cell.ece, 100, 1),
+                _change(cell.nll_before, cell.nll, 1, 2),
+            ]
+        )
+        shown = cell.task
     header = ["task", "method", "gap closed", "accuracy on source, %", "calibration error, %", "NLL, nat"]
     body = _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("Gap closed, forgetting on source and calibration (before → after)", body)
 
 
 def _costs(cells: pd.DataFrame) -> str:
-    lines = []
-    for setting, variant in _order(cells, _Published({}, [])):
-        group = cells[(cells["variant"] == variant) & (cells["setting"] == setting)]
-        if group.empty:
-            continue
-        mean = group[["seconds", "ms_per_image", "peak_memory", "trained_parameters"]].mean()
-        lines.append(
-            [
-                variant,
-                str(len(group)),
-                _seconds(mean["seconds"]),
-                _number(mean["ms_per_image"], 2),
-                _number(mean["peak_memory"], 0),
-                _NONE if np.isnan(mean["trained_parameters"]) else f"{mean['trained_parameters']:,.0f}",
-            ]
-        )
+    costs = ["seconds", "ms_per_image", "peak_memory", "trained_parameters"]
+    groups = cells.groupby(["setting", "variant"])
+    means = groups[costs].mean().assign(tasks=groups.size()).loc[_order(cells)]
+    lines = [
+        [
+            variant,
+            str(int(mean.tasks)),
+            _seconds(mean.seconds),
+            _number(mean.ms_per_image, 2),
+            _number(mean.peak_memory, 0),
+            _number(mean.trained_parameters, 0, ","),
+        ]
+        for (_, variant), mean in zip(means.index, means.itertuples(), strict=True)
+    ]
     header = ["method", "tasks", "adaptation", "ms/image", "peak memory, MiB", "trained parameters"]
     return _details("Cost (means over tasks)", _table(header, lines, align=["left", *["right"] * 5]))
 
@@ -338,15 +350,10 @@ def _selection(rows: pd.DataFrame, chosen: standings.Choices) -> str:
         **{f"score {name}": wide[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
     )
     numbers = ["last", *(f"score {name}" for name in names), "best"]
-    by_task = frame.groupby(["setting", "method", "variant", "task"])[numbers].agg(
-        lambda values: values.mean(skipna=False)
-    )
-    means = by_task.groupby(["setting", "method", "variant"]).agg(lambda values: values.mean(skipna=False))
-    means = means.reset_index()
+    variant = ["setting", "method", "variant"]
+    means = _complete_means(_complete_means(frame, [*variant, "task"], numbers), variant, numbers)
     place = {str(setting): position for position, setting in enumerate(Setting)}
-    means = means.sort_values(
-        ["setting", "method", "variant"], key=lambda s: s.map(place) if s.name == "setting" else s
-    )
+    means = means.assign(place=means["setting"].map(place)).sort_values(["place", "method", "variant"])
     lines = [
         [line["variant"], *(_percent(line[name], 1) for name in numbers), _percent(line["best"] - line["last"], 1)]
         for _, line in means.iterrows()
@@ -356,6 +363,13 @@ def _selection(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     body += "The best checkpoint needs target test labels.\n\n"
     body += _table(header, lines, align=["left", *["right"] * (len(header) - 1)])
     return _details("Choosing the checkpoint without target labels", body)
+
+
+def _complete_means(frame: pd.DataFrame, by: list[str], numbers: list[str]) -> pd.DataFrame:
+    """Means of each group, nan where one of its lines is: what some runs lack is not averaged over the others."""
+    groups = frame.groupby(by)
+    counts = groups[numbers].count()
+    return groups[numbers].mean().where(counts.eq(groups.size(), axis=0)).reset_index()
 
 
 def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
@@ -374,10 +388,38 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     if not lines:
         return ""
     header = ["setting", "score", "over checkpoints", "over methods", "regret, %", "runs"]
-    body = "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
+    body = (
+        "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
+    )
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)
+
+
+_SCHEMA_INTRO = """\
+# The results, column by column
+
+`results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone,
+image size, budget, label and image bounds, and seed. `dabench show TASK/METHOD` prints the rows; any parquet
+reader opens them. A value that does not apply is null.
+"""
+
+
+def schema_page() -> str:
+    """The Markdown of docs/results.md: every column of a row, its type, unit and meaning."""
+    lines = [
+        [f"`{column.name}`", _kind(column.type), column.unit, _plain(column.meaning)] for column in store.COLUMNS
+    ]
+    return f"{_SCHEMA_INTRO}\n{_table(['column', 'type', 'unit', 'meaning'], lines, align=['left'] * 4)}"
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A column type in the reader's words."""
+    if pa.types.is_map(kind):
+        return f"{_kind(kind.key_type)}: {_kind(kind.item_type)}"
+    if pa.types.is_list(kind):
+        return f"{_kind(kind.value_type)}s"
+    return {"string": "text", "int64": "integer", "double": "number", "binary": "bytes"}[str(kind)]
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:
@@ -398,12 +440,16 @@ def _plain(text: str) -> str:
     return " ".join(str(text).split()).replace("<", "&lt;")
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
+
+
 def _names(names) -> str:
     return ", ".join(str(name) for name in names)
 
 
-def _number(value: float, digits: int) -> str:
-    return _NONE if np.isnan(value) else f"{value:.{digits}f}"
+def _number(value: float, digits: int, thousands: str = "") -> str:
+    return _NONE if np.isnan(value) else f"{value:{thousands}.{digits}f}"
 
 
 def _percent(value: float, digits: int, unit: str = "") -> str:

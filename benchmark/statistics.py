@@ -92,11 +92,17 @@ def separated(matrix: np.ndarray, n_images: float = np.nan) -> np.ndarray:
     mean = np.where(known, difference, 0).sum(axis=1) / np.maximum(n, 1)
     spread = np.where(known, difference - mean[:, None], 0)
     std = np.sqrt((spread**2).sum(axis=1) / np.maximum(n - 1, 1))
-    errors = image_error(np.array([interval(row)[0] for row in matrix]), n_images)
+    errors = image_error(_means(matrix), n_images)
     p = holm(difference_p_value(mean, std, n, np.hypot(errors[first], errors[second])))
     apart = np.zeros((len(matrix), len(matrix)), dtype=bool)
     apart[first, second] = apart[second, first] = p < ALPHA
     return apart
+
+
+def _means(matrix: np.ndarray) -> np.ndarray:
+    """The mean of each line, missing values left out."""
+    known = ~np.isnan(matrix)
+    return np.where(known, matrix, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
 def tie_groups(matrix: np.ndarray, n_images: float = np.nan) -> list[str]:
@@ -107,8 +113,7 @@ def tie_groups(matrix: np.ndarray, n_images: float = np.nan) -> list[str]:
     """
     matrix = np.asarray(matrix, dtype=float)
     tested = np.flatnonzero((~np.isnan(matrix)).sum(axis=1) > 1)
-    means = np.array([interval(matrix[index])[0] for index in tested])
-    best_first = tested[np.argsort(-means, kind="stable")]
+    best_first = tested[np.argsort(-_means(matrix[tested]), kind="stable")]
     letters = [""] * len(matrix)
     for index, letter in zip(best_first, compact_letters(separated(matrix[best_first], n_images)), strict=True):
         letters[index] = letter

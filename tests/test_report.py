@@ -1,0 +1,367 @@
+import json
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dabench import report, standings, store
+from dabench.core import DabenchError, Reference
+
+SETTINGS = {
+    "source_only": "source-only",
+    "target_supervised": "oracle",
+    "dann": "unsupervised",
+    "nogrl": "unsupervised",
+    "adabn": "source-free",
+    "tent": "test-time",
+    "adapternet": "supervised",
+}
+NOISE = [0.000, 0.004, -0.003, 0.002, -0.004]
+
+
+def cell(method, mean, *, task="mnist-usps", seeds=5, noise=NOISE, source_only=0.75, **values):
+    """Rows of one method on one task, its accuracy spread by `noise` over the seeds."""
+    rows = []
+    for seed in range(seeds):
+        row = {
+            "task": task,
+            "family": "digits",
+            "protocol": "full",
+            "method": method,
+            "variant": method,
+            "setting": SETTINGS[method],
+            "backbone": "lenet",
+            "image_size": 28,
+            "budget": 1.0,
+            "labels": -1,
+            "target_images": -1,
+            "seed": seed,
+            "status": "ok",
+            "accuracy": mean + noise[seed],
+            "accuracy_before": source_only,
+            "per_class": [0.9, 0.8],
+            "seconds": 12.0,
+            "ms_per_image": 0.25,
+            "n_test": 2007,
+            "created": "2026-01-01T00:00:00Z",
+            **values,
+        }
+        row["key"] = json.dumps([row[name] for name in [*standings.CELL, "seed"]]) + row["created"]
+        rows.append(row)
+    return rows
+
+
+def stored(folder, *cells):
+    store.write(folder, [row for rows in cells for row in rows])
+    return report.load(folder)
+
+
+def line(text, method, section=None):
+    """The cells of the first table line of that method after the heading `section`."""
+    text = text[text.index(section) :] if section else text
+    (found, *_) = (row for row in text.splitlines() if re.match(rf"\|[^|]*\| {re.escape(method)} ", row))
+    return [part.strip() for part in found.strip("|").split("|")]
+
+
+def test_only_the_method_better_on_every_seed_is_marked(tmp_path):
+    text = report.leaderboard(
+        stored(tmp_path, cell("dann", 0.90), cell("nogrl", 0.80, noise=[0.001, 0.0, 0.002, -0.001, 0.001]))
+    )
+    assert line(text, "dann", "## digits")[2] == "**90.0 ± 0.4** a"
+    assert line(text, "nogrl", "## digits")[2] == "80.1 ± 0.1 b"
+
+
+def test_a_difference_within_the_noise_marks_both(tmp_path):
+    text = report.leaderboard(
+        stored(tmp_path, cell("dann", 0.90), cell("nogrl", 0.901, noise=[0.01, -0.01, 0.005, -0.008, 0.002]))
+    )
+    assert line(text, "dann", "## digits")[2].startswith("**90.0")
+    assert line(text, "nogrl", "## digits")[2].startswith("**90.1")
+
+
+def test_methods_of_different_settings_do_not_compete(tmp_path):
+    text = report.leaderboard(stored(tmp_path, cell("dann", 0.80), cell("adapternet", 0.95)))
+    assert "**80.0" not in text  # alone in its setting: nothing to be best of
+    assert "supervised" in text
+
+
+def test_a_missing_cell_takes_its_task_out_of_the_ranks_and_is_named(tmp_path):
+    rows = stored(
+        tmp_path,
+        cell("dann", 0.90),
+        cell("nogrl", 0.80),
+        cell("dann", 0.60, task="usps-mnist"),
+        cell("nogrl", 0.70, task="usps-mnist"),
+        cell("dann", 0.99, task="svhn-mnist"),
+    )
+    text = report.leaderboard(rows)
+    assert line(text, "dann")[2].startswith("1.5 ")
+    assert line(text, "nogrl")[2].startswith("1.5 ")
+    assert line(text, "dann")[4] == "2"
+    assert "**unsupervised** is ranked without: svhn-mnist (no nogrl)." in text
+
+
+def test_a_method_with_few_tasks_does_not_shrink_the_ranking(tmp_path):
+    tasks = ["a-b", "b-c", "c-d"]
+    others = [cell(method, 0.8, task=task) for method in ("dann", "nogrl") for task in tasks]
+    rows = stored(tmp_path, *others, cell("adabn", 0.9, task="a-b", setting="unsupervised"))
+    text = report.leaderboard(rows)
+    assert line(text, "dann")[4] == "3"
+    assert "leaves out, with fewer than half of its tasks: adabn (1)" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "other", "heading"),
+    [
+        ("protocol", "p1", "`p1`"),
+        ("backbone", "dtn", "`dtn`"),
+        ("image_size", 32, "32 px"),
+        ("budget", 0.5, "budget 0.5"),
+        ("target_images", 100, "100 target images"),
+    ],
+)
+def test_what_differs_in_conditions_never_shares_a_table(tmp_path, column, other, heading):
+    text = report.leaderboard(stored(tmp_path, cell("dann", 0.90), cell("nogrl", 0.80, **{column: other})))
+    tables = text[text.index("## digits") :].split("### ")[1:]
+    assert len(tables) == 2
+    (own,) = (table for table in tables if heading in table.splitlines()[0])
+    assert "nogrl" in own
+    assert "dann" not in own
+
+
+def test_label_budgets_have_tables_of_their_own_with_floor_and_ceiling(tmp_path):
+    rows = stored(
+        tmp_path,
+        cell("source_only", 0.75, noise=[0] * 5, labels=0),
+        cell("target_supervised", 0.98),
+        cell("dann", 0.90, labels=0),
+        cell("adapternet", 0.95),
+        cell("adapternet", 0.85, labels=10),
+    )
+    text = report.leaderboard(rows)
+    full, few = text[text.index("## digits") :].split("### ")[1:]
+    assert line(full, "adapternet")[2].startswith("95.0")
+    assert line(full, "dann")[2].startswith("90.0")
+    assert "10 labels a class" in few.splitlines()[0]
+    assert line(few, "adapternet")[2].startswith("85.0")
+    assert line(few, "source_only")[2].startswith("75.0")
+    assert line(few, "target_supervised")[2].startswith("98.0")
+    assert "dann" not in few
+
+
+def test_the_order_of_the_rows_changes_no_byte(tmp_path):
+    scores = {"checkpoint_accuracy": [0.8, 0.85], "checkpoint_scores": {"snd": [0.2, 0.1], "bnm": [1.0, 2.0]}}
+    rows = stored(
+        tmp_path,
+        cell("source_only", 0.75, noise=[0] * 5),
+        cell("target_supervised", 0.98),
+        *(cell(method, 0.8 + 0.01 * at, **scores) for at, method in enumerate(("dann", "nogrl", "adabn"))),
+        cell("dann", 0.7, task="usps-mnist", status="failed", reason="Diverged: nan"),
+    )
+    text = report.leaderboard(rows)
+    for seed in range(3):
+        assert report.leaderboard(rows.sample(frac=1, random_state=seed)) == text
+
+
+def test_negative_transfer_is_flagged_only_where_the_seeds_support_it(tmp_path):
+    text = report.leaderboard(
+        stored(tmp_path, cell("dann", 0.70), cell("nogrl", 0.749), cell("tent", 0.60, noise=[0] * 5))
+    )
+    assert "▼" in line(text, "dann", "## digits")[2]
+    assert "▼" not in line(text, "nogrl", "## digits")[2]
+    assert "▼" in line(text, "tent", "## digits")[2]
+
+
+def test_a_class_that_is_never_recognised_is_flagged(tmp_path):
+    rows = stored(
+        tmp_path,
+        cell("dann", 0.9, per_class=[0.9, 0.0, float("nan")]),
+        cell("nogrl", 0.9, per_class=[0.1, float("nan")]),
+    )
+    text = report.leaderboard(rows)
+    assert "∅" in line(text, "dann", "## digits")[2]
+    assert "∅" not in line(text, "nogrl", "## digits")[2]
+
+
+def test_gap_closed_stands_between_source_only_and_oracle(tmp_path):
+    text = report.leaderboard(stored(tmp_path, cell("dann", 0.85), cell("target_supervised", 0.95)))
+    assert line(text, "dann")[3] == "50 %"
+
+
+def test_gap_closed_is_blank_where_the_gap_is_within_the_noise(tmp_path):
+    text = report.leaderboard(stored(tmp_path, cell("dann", 0.85), cell("target_supervised", 0.755)))
+    assert line(text, "dann")[3] == ""
+
+
+def test_failures_and_refusals_are_named_with_their_reasons(tmp_path):
+    nothing = {"accuracy": None, "accuracy_before": None, "per_class": None}
+    rows = stored(
+        tmp_path,
+        cell("nogrl", 0.8),
+        cell("dann", 0.8, seeds=3),
+        cell("dann", 0.8, status="failed", reason="Diverged: the loss is <nan>\nat step 3", **nothing)[3:],
+        cell("adabn", 0.8, status="refused", reason="no batch norm", **nothing),
+    )
+    text = report.leaderboard(rows)
+    assert "- Failed: dann on mnist-usps, seeds 3, 4: Diverged: the loss is &lt;nan> at step 3" in text
+    assert "- Refused: adabn on mnist-usps: no batch norm" in text
+    assert line(text, "dann", "## digits")[2].endswith("(n=3)")
+
+
+def test_a_family_of_failures_alone_still_stands_in_the_report(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.8, accuracy=None, status="failed", reason="out of memory"))
+    assert "Failed: dann on mnist-usps, seeds 0, 1, 2, 3, 4: out of memory" in report.leaderboard(rows)
+
+
+def test_partial_data_reduced_budgets_and_stale_rows_are_footnotes(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.8, partial="7 pictures missing", budget=0.1))
+    text = report.leaderboard(rows, stale={rows["key"][0]}, not_run={"imagenet-power": "no pictures here"})
+    assert "Partial data on mnist-usps: 7 pictures missing" in text
+    assert "Reduced budget: 0.1" in text
+    assert "Stale, made by other code than today's (1 row): dann on mnist-usps." in text
+    assert "- `imagenet-power`: no pictures here" in text
+
+
+def test_a_row_by_todays_code_replaces_the_stale_one(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.5, created="2026-02-01"), cell("dann", 0.9, created="2026-01-01"))
+    old = set(rows.loc[rows["created"] == "2026-02-01", "key"])
+    assert line(report.leaderboard(rows, stale=old), "dann", "## digits")[2].startswith("90.0")
+    assert line(report.leaderboard(rows), "dann", "## digits")[2].startswith("50.0")  # else the newest
+
+
+def test_published_numbers_stand_beside_ours_under_the_same_protocol_and_backbone_only(tmp_path):
+    references = [
+        Reference("mnist-usps", "dann", 85.1, None, "full", "lenet", "MCD table 1"),
+        Reference("mnist-usps", "dann[lr=0.1]", 70.0, 1.5, "full", "lenet", "MCD table 1"),
+        Reference("mnist-usps", "dann", 77.1, 1.8, "p1", "lenet", "ADDA table 2"),
+        Reference("mnist-usps", "cdan", 93.9, None, "full", "lenet", "CDAN"),
+    ]
+    rows = stored(tmp_path, cell("dann", 0.9), cell("dann", 0.8, variant="dann[lr=0.1]"), cell("nogrl", 0.8))
+    text = report.leaderboard(rows, references)
+    assert line(text, "dann", "## digits")[3] == "85.1 [2]"
+    assert line(text, "dann[lr=0.1]", "## digits")[2:] == ["80.0 ± 0.4", "70.0 ± 1.5 [2]"]
+    assert line(text, "cdan", "## digits")[2:] == ["-", "93.9 [1]"]
+    assert "Published: [1] CDAN; [2] MCD table 1." in text
+    assert "77.1" not in text
+
+
+def test_variants_stay_out_of_the_overall_ranking(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.8), cell("dann", 0.9, variant="dann[lr=0.1]"), cell("nogrl", 0.7))
+    overall = report.leaderboard(rows).split("## digits")[0]
+    assert "dann[lr=0.1]" not in overall
+    assert line(overall, "dann")[2] == "1.0"
+
+
+def checkpoints(snd, accuracy=(0.6, 0.9, 0.8)):
+    return {"checkpoint_accuracy": list(accuracy), "checkpoint_scores": {"snd": list(snd)}}
+
+
+def test_select_takes_the_checkpoint_that_the_score_chooses(tmp_path):
+    rows = stored(
+        tmp_path, cell("dann", 0.8, noise=[0] * 5, **checkpoints([3, 1, float("nan")])), cell("source_only", 0.75)
+    )
+    assert line(report.leaderboard(rows), "dann", "## digits")[2].startswith("80.0")
+    assert line(report.leaderboard(rows, select="snd"), "dann", "## digits")[2].startswith("60.0")
+    assert line(report.leaderboard(rows, select="oracle"), "dann", "## digits")[2].startswith("90.0")
+    assert line(report.leaderboard(rows, select="snd"), "source_only", "## digits")[2].startswith("75.0")
+
+
+def test_an_unknown_score_is_refused_with_the_known_ones(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.8, **checkpoints([1, 2, 3])))
+    with pytest.raises(DabenchError, match="'sdn'; select one of: last, oracle, snd"):
+        report.leaderboard(rows, select="sdn")
+
+
+def test_rows_without_the_selected_score_are_named(tmp_path):
+    unscored = {"checkpoint_accuracy": [0.5, 0.6], "checkpoint_scores": {"bnm": [1.0, 2.0]}}
+    rows = stored(tmp_path, cell("dann", 0.8, **checkpoints([1, 2, 3])), cell("nogrl", 0.8, **unscored))
+    text = report.leaderboard(rows, select="snd")
+    assert "Without this score at their checkpoints, so not shown: nogrl on mnist-usps." in text
+
+
+def test_the_selection_table_shows_choice_last_and_best(tmp_path):
+    text = report.leaderboard(stored(tmp_path, cell("dann", 0.8, noise=[0] * 5, **checkpoints([3, 1, 2]))))
+    table = text[text.index("Choosing the checkpoint") :]
+    assert "| dann     |              80.0 |  60.0 |            90.0 |          10.0 |" in table
+
+
+def test_validators_are_ranked_by_correlation_and_regret(tmp_path):
+    rows = stored(
+        tmp_path,
+        cell("dann", 0.8, noise=[0] * 5, **checkpoints([1, 3, 2])),
+        cell("nogrl", 0.8, noise=[0] * 5, **checkpoints([3, 1, 2])),
+    )
+    text = report.leaderboard(rows)
+    (found,) = (row for row in text.splitlines() if row.startswith("| unsupervised | snd "))
+    correlation, over_methods, regret, runs = (part.strip() for part in found.strip("|").split("|")[2:])
+    assert (correlation, over_methods, regret, runs) == ("0.00", "-", "15.0", "10")
+
+
+def test_rank_correlation_agrees_with_scipy_and_skips_what_is_unknown():
+    from scipy import stats
+
+    generator = np.random.default_rng(0)
+    first, second = generator.random((6, 10)), generator.random((6, 10)).round(1)
+    first[0, 3] = second[1, 4] = np.nan
+    second[2] = 0.5
+    found = standings.rank_correlation(first, second)
+    for index in (0, 1, 3, 4, 5):
+        known = ~(np.isnan(first[index]) | np.isnan(second[index]))
+        assert found[index] == pytest.approx(stats.spearmanr(first[index][known], second[index][known]).statistic)
+    assert np.isnan(found[2])
+
+
+def test_an_empty_store_says_so(tmp_path):
+    assert "No method has results yet." in report.leaderboard(report.load(tmp_path))
+
+
+def big_store(folder, tasks=40, methods=25, seeds=100):
+    """100,000 rows with ten checkpoints and eight scores each."""
+    generator = np.random.default_rng(0)
+    names = ["source_only", "target_supervised", *(f"method{index}" for index in range(methods - 2))]
+    settings = ["unsupervised", "source-free", "test-time", "supervised"]
+    for task in range(tasks):
+        for index, name in enumerate(names):
+            setting = SETTINGS.get(name, settings[index % 4])
+            rows = [
+                {
+                    **cell("dann", 0.7 + 0.2 * generator.random(), seeds=1, task=f"t{task}")[0],
+                    **{"key": f"{task} {name} {seed}", "method": name, "variant": name, "setting": setting},
+                    **{"seed": seed, "family": f"family{task // 10}"},
+                    "checkpoint_accuracy": generator.random(10),
+                    "checkpoint_scores": {f"score{at}": generator.random(10) for at in range(8)},
+                }
+                for seed in range(seeds)
+            ]
+            path = store.path_of(folder, f"t{task}", name)
+            path.parent.mkdir(exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows, schema=store.SCHEMA), path, compression="zstd")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_are_reported_in_ten_seconds_of_processor_time(tmp_path):
+    big_store(tmp_path)
+    start = time.process_time()
+    rows = report.load(tmp_path)
+    loaded = time.process_time()
+    text = report.leaderboard(rows)
+    end = time.process_time()
+    assert len(rows) == 100_000
+    assert "## family3" in text
+    assert end - start < 10, f"{loaded - start:.1f} s to load, {end - loaded:.1f} s to report"
+
+
+def test_a_frame_of_python_lists_reports_like_the_one_in_arrow(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.9, **checkpoints([1, 3, 2])), cell("nogrl", 0.8))
+    by_hand = pd.DataFrame(store.frame(tmp_path, report.COLUMNS).to_dict("records"))
+    assert report.leaderboard(by_hand) == report.leaderboard(rows)
+
+
+def test_the_schema_page_is_what_the_store_documents():
+    page = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == report.schema_page(), "write report.schema_page() to docs/results.md"
