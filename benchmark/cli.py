@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     try:
         app(args=sorted(given, key=lambda argument: argument != "--debug"), prog_name="dabench")
-    except DabenchError as error:
+    except (DabenchError, OSError) as error:
         if debug:
             traceback.print_exc()
         else:
