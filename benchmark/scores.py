@@ -33,6 +33,8 @@ RATIO_IMAGES = 5_000
 RATIO_COMPONENTS = 64
 CALIBRATION_BINS = 15
 
+NOT_GIVEN = torch.empty(0)
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The fraction of images whose largest logit is the label's; logits (n, classes), labels (n,)."""
@@ -77,20 +79,25 @@ class Evidence:
 
     Features (n, dim), logits (n, classes), labels (n,). `source_train_features` are of source images that
     trained the model: the density ratio is then fitted on them and weighs the held-out ones.
-    What several validators share is computed once.
+    What is not granted stays NOT_GIVEN: no image at all. What several validators share is computed once.
     """
 
     target_logits: Tensor
-    target_features: Tensor | None = None
-    source_logits: Tensor | None = None
-    source_labels: Tensor | None = None
-    source_features: Tensor | None = None
-    source_train_features: Tensor | None = None
+    target_features: Tensor = NOT_GIVEN
+    source_logits: Tensor = NOT_GIVEN
+    source_labels: Tensor = NOT_GIVEN
+    source_features: Tensor = NOT_GIVEN
+    source_train_features: Tensor = NOT_GIVEN
 
     @cached_property
     def target_probabilities(self) -> Tensor:
         """The softmax of the target logits, float32 (n, classes)."""
         return torch.softmax(self.target_logits.float(), 1)
+
+    @cached_property
+    def mean_entropy(self) -> float:
+        """The mean entropy of the target predictions, in nats."""
+        return torch.special.entr(self.target_probabilities).sum(1).double().mean().item()
 
     @cached_property
     def class_gram(self) -> Tensor:
@@ -110,7 +117,7 @@ class Evidence:
         ratio fitted on the other half, so that no image is weighed by a fit that has seen it.
         """
         held_out = self.source_features
-        if self.source_train_features is not None:
+        if len(self.source_train_features):
             return density_ratio(self.source_train_features, self.target_features, at=held_out)
         first, second = _shuffled(len(held_out)).chunk(2)
         weights = torch.empty(len(held_out), dtype=torch.float64, device=held_out.device)
@@ -125,7 +132,10 @@ def density_ratio(source: Tensor, target: Tensor, *, at: Tensor) -> Tensor:
     The regression sees at most 5,000 images a domain (a fixed shuffle) through the first 64 principal
     components of the standardised features, which bounds its time and its variance. By Bayes' rule
     p_target(x) / p_source(x) = (n_source / n_target) * odds(target | x) (Bickel et al., ICML 2007).
+    All nan where a feature is not finite.
     """
+    if not all(map(_usable, (source, target, at))):
+        return torch.full((len(at),), math.nan, dtype=torch.float64, device=at.device)
     source, target = _subsample(source, RATIO_IMAGES), _subsample(target, RATIO_IMAGES)
     features = torch.cat([source, target]).detach().float().cpu().numpy()
     is_target = np.repeat([0, 1], [len(source), len(target)])
@@ -139,7 +149,7 @@ def density_ratio(source: Tensor, target: Tensor, *, at: Tensor) -> Tensor:
     with np.errstate(divide="ignore", invalid="ignore"):
         regression.fit(features, is_target)
     log_odds = regression.decision_function(at.detach().float().cpu().numpy()).astype(np.float64)
-    return torch.from_numpy(np.exp(log_odds) * (len(source) / len(target))).to(at.device)
+    return torch.from_numpy(log_odds).exp().to(at.device) * (len(source) / len(target))
 
 
 def source_accuracy(evidence: Evidence) -> float:
@@ -149,7 +159,7 @@ def source_accuracy(evidence: Evidence) -> float:
 
 def entropy(evidence: Evidence) -> float:
     """Minus the mean entropy of the target predictions, in nats (Morerio et al., ICLR 2018)."""
-    return -torch.special.entr(evidence.target_probabilities).sum(1).double().mean().item()
+    return -evidence.mean_entropy
 
 
 def information_maximisation(evidence: Evidence) -> float:
@@ -158,7 +168,7 @@ def information_maximisation(evidence: Evidence) -> float:
     Confident and diverse predictions score high (Shi and Sha, ICML 2012; Musgrave et al., 2022).
     """
     mean_prediction = evidence.target_probabilities.mean(0, dtype=torch.float64)
-    return torch.special.entr(mean_prediction).sum().item() + entropy(evidence)
+    return torch.special.entr(mean_prediction).sum().item() - evidence.mean_entropy
 
 
 def bnm(evidence: Evidence) -> float:
@@ -309,9 +319,9 @@ def choose(scores: Sequence[float]) -> int:
     return max(candidates, key=scores.__getitem__)
 
 
-def _usable(values: Tensor | None, fewest: int = 1) -> bool:
+def _usable(values: Tensor, fewest: int = 1) -> bool:
     """Whether there are enough rows, all of them finite."""
-    return values is not None and len(values) >= fewest and bool(torch.isfinite(values).all())
+    return len(values) >= fewest and bool(torch.isfinite(values).all())
 
 
 def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,426 @@
+"""The report: a pure function from rows to text, byte for byte the same whatever the order of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from dabench import standings
+from dabench.core import Reference, Setting
+from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
+
+COLUMNS = standings.COLUMNS
+_NONE = "–"
+_LAST_NAME = "last checkpoint"
+
+_INTRO = """\
+# Leaderboard
+
+- **Numbers** are accuracy in percent on the target test images, mean ± 95 % t-interval over seeds, of the model \
+at the {select}. Methods are compared inside one setting and one column only.
+- **Bold**: not told apart from the best of its setting (paired test over seeds, Holm, 5 %); methods that share a \
+letter are not told apart. ▼ significantly below source-only; ∅ a class is never recognised.
+- **Gap closed** is (accuracy - source-only) / (oracle - source-only), blank where that gap is within the noise. \
+Published numbers stand in columns of their own, same protocol and backbone only. [More](docs/reading.md).
+"""
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Everything the sections draw from: rows on their benches, cells, choices of checkpoints."""
+
+    rows: pd.DataFrame
+    cells: pd.DataFrame
+    choices: standings.Choices
+    rankings: list[standings.Ranking]
+
+
+def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str) -> _Evidence:
+    placed = standings.on_benches(standings.current(rows, stale))
+    ok = placed[placed["status"] == "ok"].reset_index(drop=True)
+    chosen = standings.choices(ok)
+    ok = ok.assign(figure=standings.figures(ok, chosen, select))
+    table = standings.cells(ok)
+    bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
+    return _Evidence(pd.concat([ok, bad]) if len(bad) else ok, table, chosen, standings.rankings(table))
+
+
+def leaderboard(
+    rows: pd.DataFrame,
+    references: Sequence[Reference] = (),
+    *,
+    stale: Collection[str] = (),
+    select: str = LAST,
+    not_run: Mapping[str, str] | None = None,
+) -> str:
+    """The Markdown of leaderboard.md.
+
+    `rows` needs the columns COLUMNS of the store; `stale` holds the keys of rows made by other code than today's;
+    `select` is `last`, `oracle` or a validator's name; `not_run` maps tasks to the reason why they are absent.
+    """
+    evidence = _evidence(rows, stale, select)
+    sections = [_INTRO.format(select=_select_name(select)), _overall(evidence)]
+    for family in sorted(evidence.rows["family"].unique()):
+        sections.append(_family(family, evidence, references))
+    if not_run:
+        lines = (f"- `{task}`: {_plain(reason)}" for task, reason in sorted(not_run.items()))
+        sections.append("## Not run here\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
+def _select_name(select: str) -> str:
+    if select == LAST:
+        return _LAST_NAME
+    if select == BEST:
+        return "best checkpoint (chosen with target test labels: an upper bound, not a result)"
+    return f"checkpoint that `{select}` chooses without target labels"
+
+
+def _overall(evidence: _Evidence) -> str:
+    lines, notes = [], []
+    for ranking in evidence.rankings:
+        setting = str(ranking.setting)
+        for line in ranking.table.itertuples():
+            alone = len(ranking.table) == 1
+            lines.append(
+                [
+                    setting,
+                    line.method,
+                    _NONE if alone else _rank(line),
+                    _percent(line.closed, 0, " %"),
+                    str(len(ranking.shared)),
+                    _seconds(line.seconds),
+                    _number(line.ms_per_image, 2),
+                ]
+            )
+            setting = ""
+        notes += _ranking_notes(ranking)
+    if not lines:
+        return "No method has results yet.\n"
+    header = ["setting", "method", "mean rank [95 %]", "gap closed", "tasks", "adaptation", "ms/image"]
+    text = "## Overall\n\n"
+    text += "Default hyper-parameters. Ranks run over the tasks that all methods of the setting have; intervals by "
+    text += "bootstrap over tasks. Costs are means over the same tasks.\n\n"
+    text += _table(header, lines, align=["left", "left", *["right"] * 5])
+    return text + _bullets(notes)
+
+
+def _rank(line) -> str:
+    if np.isnan(line.rank):
+        return _NONE
+    bounds = "" if np.isnan(line.low) else f" [{line.low:.1f}, {line.high:.1f}]"
+    return f"{line.rank:.1f}{bounds}"
+
+
+def _ranking_notes(ranking: standings.Ranking) -> list[str]:
+    notes = []
+    if ranking.lacking:
+        missing = "; ".join(f"{name} (no {_names(methods)})" for name, methods in ranking.lacking.items())
+        notes.append(f"**{ranking.setting}** is ranked without: {missing}.")
+    if ranking.left_out:
+        methods = _names(f"{method} ({count})" for method, count in ranking.left_out.items())
+        notes.append(f"**{ranking.setting}** leaves out, with fewer than half of its tasks: {methods}.")
+    return notes
+
+
+def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -> str:
+    rows = evidence.rows[evidence.rows["family"] == family]
+    every_cell = evidence.cells[evidence.cells["family"] == family]
+    parts = [f"## {family}\n"]
+    for values, bench_rows in _benches(rows):
+        bench = dict(zip(BENCH, values, strict=True))
+        inside = every_cell[(every_cell[BENCH] == pd.Series(bench)).all(axis=1)]
+        published = _published(references, bench, bench_rows)
+        parts.append(f"### {_bench_name(bench)}\n")
+        if len(inside):
+            parts.append(_accuracies(inside, published))
+        parts.append(_bullets(_bench_notes(bench_rows, published)).lstrip("\n"))
+        if len(inside):
+            parts.append(_beside_accuracy(inside))
+            parts.append(_costs(inside))
+            parts.append(_selection(bench_rows, evidence.choices))
+    parts.append(_validators(rows, evidence.choices))
+    return "\n".join(part for part in parts if part)
+
+
+def _benches(rows: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame]]:
+    """The benches of a family, default-like ones first: full budget, all images, most labels."""
+
+    def order(item: tuple[tuple, pd.DataFrame]) -> tuple:
+        bench = dict(zip(BENCH, item[0], strict=True))
+        bounds = [-np.inf if bench[name] < 0 else -bench[name] for name in ("target_images", "labels")]
+        return (bench["protocol"], bench["backbone"], -bench["image_size"], -bench["budget"], *bounds)
+
+    return sorted(rows.groupby(BENCH, sort=True), key=order)
+
+
+def _bench_name(bench: Mapping[str, object]) -> str:
+    parts = [f"protocol `{bench['protocol']}`", f"`{bench['backbone']}`", f"{bench['image_size']} px"]
+    if bench["budget"] != 1:
+        parts.append(f"budget {bench['budget']:g}")
+    if bench["target_images"] >= 0:
+        parts.append(f"{bench['target_images']} target images")
+    if bench["labels"] >= 0:
+        parts.append(f"{bench['labels']} labels a class where labels are used")
+    return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """Published numbers of one bench: text by (task, variant), and the sources in the order of their numbers."""
+
+    text: dict[tuple[str, str], str]
+    sources: list[str]
+
+    @property
+    def tasks(self) -> set[str]:
+        return {task for task, _ in self.text}
+
+
+def _published(references: Sequence[Reference], bench: Mapping[str, object], rows: pd.DataFrame) -> _Published:
+    tasks = set(rows["task"])
+    fitting = sorted(
+        (
+            reference
+            for reference in references
+            if reference.task in tasks
+            and (reference.protocol, reference.backbone) == (bench["protocol"], bench["backbone"])
+        ),
+        key=lambda reference: (reference.source, reference.task, reference.method, reference.accuracy),
+    )
+    sources = sorted({reference.source for reference in fitting})
+    text: dict[tuple[str, str], str] = {}
+    for reference in fitting:
+        std = "" if reference.std is None else f" ± {reference.std:.1f}"
+        number = f"{reference.accuracy:.1f}{std} [{sources.index(reference.source) + 1}]"
+        place = (reference.task, reference.method)
+        text[place] = f"{text[place]}, {number}" if place in text else number
+    return _Published(text, sources)
+
+
+def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
+    """The main table of a bench: methods grouped by setting, a column for each task."""
+    tasks = sorted(cells["task"].unique())
+    usual = int(cells["seeds"].mode().max())
+    columns = [
+        column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]
+    ]
+    by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
+    lines, shown = [], None
+    for setting, variant in _order(cells, published):
+        if (setting, variant) == (Setting.SOURCE_ONLY, FLOOR):
+            floor = cells.groupby("task")["before"].mean()
+            by_place = {(task, FLOOR): f"{100 * value:.1f}" for task, value in floor.dropna().items()} | by_place
+        line = [setting if setting != shown else "", variant]
+        for task, from_papers in columns:
+            source = published.text if from_papers else by_place
+            line.append(source.get((task, variant), "" if from_papers else _NONE))
+        lines.append(line)
+        shown = setting
+    header = ["setting", "method", *(f"{task}, published" if paper else task for task, paper in columns)]
+    text = f"n = {usual} seed{'s' * (usual != 1)}, unless given.\n\n"
+    return text + _table(header, lines, align=["left", "left", *["right"] * len(columns)])
+
+
+def _accuracy(cell, usual: int) -> str:
+    text = f"{100 * cell.mean:.1f}" + ("" if np.isnan(cell.half) else f" ± {100 * cell.half:.1f}")
+    text = f"**{text}**" if cell.best else text
+    marks = [cell.letters, "▼" if cell.worse else "", "∅" if cell.collapsed else ""]
+    marks.append(f"(n={cell.n})" if cell.n != usual else "")
+    return " ".join([text, *(mark for mark in marks if mark)])
+
+
+def _order(cells: pd.DataFrame, published: _Published) -> list[tuple[str, str]]:
+    """The lines of a bench: settings from what sees least to most, the better default variant first.
+
+    Published methods that were not run follow at the end.
+    """
+    methods = (
+        cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
+    )
+    place = {str(setting): position for position, setting in enumerate(Setting)}
+    methods["place"] = methods["setting"].map(place).fillna(len(place))
+    leader = methods.loc[methods["default"], ["setting", "method", "count", "mean"]]
+    methods = methods.merge(leader, on=["setting", "method"], how="left", suffixes=("", "_default"))
+    methods = methods.fillna({"count_default": -1, "mean_default": -1})
+    methods = methods.sort_values(
+        ["place", "count_default", "mean_default", "method", "default", "variant"],
+        ascending=[True, False, False, True, False, True],
+    )
+    lines = list(zip(methods["setting"], methods["variant"], strict=True))
+    if FLOOR not in set(methods["variant"]):
+        lines.insert(0, (str(Setting.SOURCE_ONLY), FLOOR))
+    absent = sorted({variant for _, variant in published.text} - {variant for _, variant in lines})
+    return lines + [("published, not run", variant) for variant in absent]
+
+
+def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
+    notes = []
+    if published.sources:
+        sources = "; ".join(f"[{number}] {source}" for number, source in enumerate(published.sources, 1))
+        notes.append(f"Published: {_plain(sources)}.")
+    for status in ("failed", "refused"):
+        bad = rows[rows["status"] == status]
+        for (variant, reason), group in bad.groupby(["variant", "reason"], sort=True):
+            seeds = f", seeds {_names(sorted(group['seed'].unique()))}" if status == "failed" else ""
+            tasks = _names(sorted(group["task"].unique()))
+            notes.append(f"{status.capitalize()}: {variant} on {tasks}{seeds}: {_plain(reason)}")
+    ok = rows[rows["status"] == "ok"]
+    for partial, group in ok[ok["partial"] != ""].groupby("partial", sort=True):
+        notes.append(f"Partial data on {_names(sorted(group['task'].unique()))}: {_plain(partial)}")
+    if len(ok) and ok["budget"].iloc[0] < 1:
+        notes.append(f"Reduced budget: {ok['budget'].iloc[0]:g} of the steps a full run takes.")
+    stale = ok[ok["stale"]]
+    if len(stale):
+        notes.append(f"Stale, made by other code than today's ({len(stale)} rows): {_by_variant(stale)}.")
+    unchosen = ok[ok["figure"].isna() & ok["accuracy"].notna()]
+    if len(unchosen):
+        notes.append(f"Without this score at their checkpoints, so not shown: {_by_variant(unchosen)}.")
+    return notes
+
+
+def _by_variant(rows: pd.DataFrame) -> str:
+    groups = rows.groupby("variant", sort=True)["task"]
+    return "; ".join(f"{variant} on {_names(sorted(tasks.unique()))}" for variant, tasks in groups)
+
+
+def _beside_accuracy(cells: pd.DataFrame) -> str:
+    lines = []
+    for task, group in cells.groupby("task", sort=True):
+        for setting, variant in _order(group, _Published({}, [])):
+            for cell in group[(group["variant"] == variant) & (group["setting"] == setting)].itertuples():
+                lines.append(
+                    [
+                        task if not lines or task not in {line[0] for line in lines} else "",
+                        variant,
+                        "" if variant in (FLOOR, CEILING) else _percent(cell.closed, 0, " %"),
+                        _change(cell.source_before, cell.source_after, 100, 1),
+                        _change(cell.ece_before, cell.ece, 100, 1),
+                        _change(cell.nll_before, cell.nll, 1, 2),
+                    ]
+                )
+    header = ["task", "method", "gap closed", "accuracy on source, %", "calibration error, %", "NLL, nat"]
+    body = _table(header, lines, align=["left", "left", *["right"] * 4])
+    return _details("Gap closed, forgetting on source and calibration (before → after)", body)
+
+
+def _costs(cells: pd.DataFrame) -> str:
+    lines = []
+    for setting, variant in _order(cells, _Published({}, [])):
+        group = cells[(cells["variant"] == variant) & (cells["setting"] == setting)]
+        if group.empty:
+            continue
+        mean = group[["seconds", "ms_per_image", "peak_memory", "trained_parameters"]].mean()
+        lines.append(
+            [
+                variant,
+                str(len(group)),
+                _seconds(mean["seconds"]),
+                _number(mean["ms_per_image"], 2),
+                _number(mean["peak_memory"], 0),
+                _NONE if np.isnan(mean["trained_parameters"]) else f"{mean['trained_parameters']:,.0f}",
+            ]
+        )
+    header = ["method", "tasks", "adaptation", "ms/image", "peak memory, MiB", "trained parameters"]
+    return _details("Cost (means over tasks)", _table(header, lines, align=["left", *["right"] * 5]))
+
+
+def _selection(rows: pd.DataFrame, chosen: standings.Choices) -> str:
+    """What each validator would have chosen, beside the last checkpoint and the best one."""
+    ok = rows[rows["status"] == "ok"]
+    ok = ok[chosen.best.reindex(ok.index).notna()]
+    if ok.empty:
+        return ""
+    wide = chosen.table[chosen.table["row"].isin(ok.index)].pivot(index="row", columns="validator", values="chosen")
+    wide = wide.reindex(ok.index)
+    names = [str(name) for name in wide.columns]
+    frame = ok[["setting", "method", "variant", "task"]].assign(
+        **{f"score {name}": wide[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
+    )
+    numbers = ["last", *(f"score {name}" for name in names), "best"]
+    by_task = frame.groupby(["setting", "method", "variant", "task"])[numbers].agg(
+        lambda values: values.mean(skipna=False)
+    )
+    means = by_task.groupby(["setting", "method", "variant"]).agg(lambda values: values.mean(skipna=False))
+    means = means.reset_index()
+    place = {str(setting): position for position, setting in enumerate(Setting)}
+    means = means.sort_values(
+        ["setting", "method", "variant"], key=lambda s: s.map(place) if s.name == "setting" else s
+    )
+    lines = [
+        [line["variant"], *(_percent(line[name], 1) for name in numbers), _percent(line["best"] - line["last"], 1)]
+        for _, line in means.iterrows()
+    ]
+    header = ["method", _LAST_NAME, *names, "best (oracle)", "best - last"]
+    body = "Mean accuracy over tasks of the checkpoint that each label-free score chooses. "
+    body += "The best checkpoint needs target test labels.\n\n"
+    body += _table(header, lines, align=["left", *["right"] * (len(header) - 1)])
+    return _details("Choosing the checkpoint without target labels", body)
+
+
+def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
+    ok = rows[rows["status"] == "ok"]
+    lines = [
+        [
+            line.setting,
+            line.validator,
+            _number(line.over_checkpoints, 2),
+            _number(line.over_methods, 2),
+            _percent(line.regret, 1),
+            str(line.runs),
+        ]
+        for line in standings.validators(ok, chosen).itertuples()
+    ]
+    if not lines:
+        return ""
+    header = ["setting", "score", "over checkpoints", "over methods", "regret, %", "runs"]
+    body = (
+        "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
+    )
+    body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
+    body += _table(header, lines, align=["left", "left", *["right"] * 4])
+    return _details("How well the label-free scores choose", body)
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:
+    escaped = [[str(text).replace("|", "\\|") for text in line] for line in lines]
+    return tabulate(escaped, header, tablefmt="github", disable_numparse=True, colalign=align) + "\n"
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body}\n</details>\n"
+
+
+def _bullets(notes: Sequence[str]) -> str:
+    return "\n" + "\n".join(f"- {note}" for note in notes) + "\n" if notes else ""
+
+
+def _plain(text: str) -> str:
+    """Text on one line that Markdown cannot take for a tag."""
+    return " ".join(str(text).split()).replace("<", "&lt;")
+
+
+def _names(names) -> str:
+    return ", ".join(str(name) for name in names)
+
+
+def _number(value: float, digits: int) -> str:
+    return _NONE if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _percent(value: float, digits: int, unit: str = "") -> str:
+    return "" if np.isnan(value) else f"{100 * value:.{digits}f}{unit}"
+
+
+def _seconds(value: float) -> str:
+    return _NONE if np.isnan(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def _change(before: float, after: float, scale: float, digits: int) -> str:
+    if np.isnan(before) and np.isnan(after):
+        return ""
+    return f"{_number(scale * before, digits)} → {_number(scale * after, digits)}"

@@ -1,0 +1,368 @@
+"""From rows to standings: what may stand in one table, its means and intervals, ranks and selection scores.
+
+A *bench* is a set of rows that may be compared: one family, protocol, backbone, image size, budget, bound on the
+target images and label budget. A *cell* is a variant of a method on a task of a bench, over its seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dabench import statistics
+from dabench.core import DabenchError, Setting
+
+FLOOR = "source_only"
+CEILING = "target_supervised"
+LAST, BEST = "last", "oracle"
+
+CONDITIONS = ["family", "protocol", "backbone", "image_size", "budget"]
+BENCH = [*CONDITIONS, "target_images", "labels"]
+CELL = [*BENCH, "task", "setting", "method", "variant"]
+MEANS = [
+    *("nll", "nll_before", "ece", "ece_before", "source_before", "source_after"),
+    *("seconds", "ms_per_image", "peak_memory", "trained_parameters", "n_test"),
+]
+COLUMNS = [
+    *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "per_class", "partial", "created"),
+    *("checkpoint_accuracy", "checkpoint_scores", *CELL, *MEANS),
+]
+
+
+def current(rows: pd.DataFrame, stale: Collection[str] = ()) -> pd.DataFrame:
+    """One row a cell and seed, in an order that the input's order cannot change.
+
+    Of several, one made by today's code wins, then the newest. `stale` holds the keys of rows made by other code
+    than today's; they stay where nothing replaces them, with True in the column `stale`.
+    """
+    rows = rows.assign(stale=rows["key"].isin(list(stale)), variant=rows["variant"].fillna(rows["method"]))
+    texts = ["family", "protocol", "backbone", "setting", "reason", "partial", "created"]
+    numbers = {"image_size": 0, "budget": 1.0, "target_images": -1, "labels": -1, "seed": 0}
+    rows = rows.fillna({**dict.fromkeys(texts, ""), **numbers})
+    rows = rows.sort_values([*CELL, "seed", "stale", "created", "key"], ascending=True, kind="stable")
+    newest = rows[~rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
+    old = rows[rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
+    both = pd.concat([newest, old]).drop_duplicates([*CELL, "seed"], keep="first")
+    return both.sort_values([*CELL, "seed"], kind="stable").reset_index(drop=True)
+
+
+def on_benches(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows put beside those they may be compared with.
+
+    Methods that use no target labels stand beside the largest label budget; source-only and the oracle, which
+    no budget changes, stand on every bench of their conditions.
+    """
+    everywhere = rows["setting"].isin([Setting.SOURCE_ONLY, Setting.ORACLE])
+    bounded = [*CONDITIONS, "target_images"]
+    supervised = rows["setting"] == Setting.SUPERVISED
+    budgets = rows.loc[supervised, [*bounded, "labels"]]
+    largest = (
+        budgets.assign(size=_size(budgets["labels"])).sort_values("size").drop_duplicates(bounded, keep="last")
+    )
+    others = rows[~everywhere].merge(
+        largest[[*bounded, "labels"]], on=bounded, how="left", suffixes=("", "_beside")
+    )
+    free = others["setting"] != Setting.SUPERVISED
+    others["labels"] = others["labels"].where(~free, others["labels_beside"].fillna(-1)).astype("int64")
+    others = others.drop(columns="labels_beside")
+
+    fixed = rows[everywhere]
+    benches = others[BENCH].drop_duplicates()
+    alone = fixed.merge(benches[CONDITIONS].drop_duplicates(), on=CONDITIONS, how="left", indicator=True)
+    alone = alone[alone.pop("_merge") == "left_only"].assign(labels=-1)
+    beside = fixed.drop(columns="labels").merge(benches, on=CONDITIONS, suffixes=("_own", ""))
+    own = beside.pop("target_images_own")
+    beside = beside.assign(_far=own != beside["target_images"])[(own == beside["target_images"]) | (own == -1)]
+    beside = beside.sort_values("_far", kind="stable").drop_duplicates([*CELL, "seed"]).drop(columns="_far")
+    placed = pd.concat([frame for frame in (others, beside, alone) if len(frame)] or [others])
+    return placed.sort_values([*CELL, "seed"], kind="stable").reset_index(drop=True)
+
+
+def _size(bound: pd.Series) -> pd.Series:
+    """A bound in which -1 means all, as a number that grows with it."""
+    return bound.astype(float).where(bound >= 0, np.inf)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What each label-free score would have chosen, one line a row and score.
+
+    `table` has the columns row (index into the rows), validator, chosen (accuracy of its checkpoint),
+    correlation (Spearman's, with accuracy over checkpoints) and last (the score of the last checkpoint);
+    `best` is the best checkpoint's accuracy of each row (nan where it has no checkpoints).
+    """
+
+    table: pd.DataFrame
+    best: pd.Series
+
+
+def choices(rows: pd.DataFrame) -> Choices:
+    """Reads every checkpoint score of the rows; a score that is nan at a checkpoint does not choose it."""
+    accuracy = _padded(rows["checkpoint_accuracy"])
+    best = pd.Series(_nan_max(accuracy), rows.index)
+    position, names, scores = [], [], []
+    for index, pairs in enumerate(rows["checkpoint_scores"]):
+        for name, values in [] if pairs is None else pairs:
+            position.append(index)
+            names.append(name)
+            scores.append(values)
+    position = np.array(position, dtype=int)
+    scores = _padded(pd.Series(scores, dtype=object))
+    width = max(accuracy.shape[1], scores.shape[1])
+    scores, accuracy = _widened(scores, width), _widened(accuracy, width)[position]
+    known = ~np.isnan(scores) & ~np.isnan(accuracy)
+    at = np.where(known, scores, -np.inf).argmax(axis=1) if width else np.zeros(len(position), dtype=int)
+    line = np.arange(len(position))
+    some = known.any(axis=1)
+    final = np.where(some, width - 1 - known[:, ::-1].argmax(axis=1), 0) if width else at
+    table = pd.DataFrame(
+        {
+            "row": rows.index.to_numpy()[position],
+            "validator": names,
+            "chosen": np.where(some, accuracy[line, at], np.nan) if width else np.nan,
+            "correlation": rank_correlation(scores, accuracy),
+            "last": scores[line, final] if width else np.nan,
+        }
+    )
+    return Choices(table, best)
+
+
+def _padded(lists: pd.Series) -> np.ndarray:
+    """Lists of numbers as (n, longest), nan after the end of each."""
+    lists = [np.empty(0) if values is None else np.asarray(values, dtype=float).ravel() for values in lists]
+    lengths = np.array([len(values) for values in lists], dtype=int)
+    matrix = np.full((len(lists), lengths.max(initial=0)), np.nan)
+    if lengths.sum():
+        matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.concatenate(lists)
+    return matrix
+
+
+def _widened(matrix: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])), constant_values=np.nan)
+
+
+def _nan_max(matrix: np.ndarray) -> np.ndarray:
+    most = np.where(np.isnan(matrix), -np.inf, matrix).max(axis=1, initial=-np.inf)
+    return np.where(np.isinf(most), np.nan, most)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each line of two (n, k) arrays, over the places that both know.
+
+    nan for fewer than three such places, or where one of the two does not vary.
+    """
+    known = ~(np.isnan(first) | np.isnan(second))
+    count = known.sum(axis=1)
+    if not first.size:
+        return np.full(len(first), np.nan)
+    centred = []
+    for values in (first, second):
+        ranks = stats.rankdata(np.where(known, values, np.inf), axis=1)  # what is unknown ranks behind the rest
+        mean = np.where(known, ranks, 0).sum(axis=1) / np.maximum(count, 1)
+        centred.append(np.where(known, ranks - mean[:, None], 0))
+    product = (centred[0] * centred[1]).sum(axis=1)
+    spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    return np.where((count > 2) & (spread > 0), product / np.where(spread > 0, spread, 1), np.nan)
+
+
+def figures(rows: pd.DataFrame, chosen: Choices, select: str) -> pd.Series:
+    """The accuracy that stands for each row: of the returned model, of the best checkpoint, or a validator's.
+
+    A row without checkpoints stands as it is; one whose checkpoints lack the score is nan. Raises DabenchError
+    where no row knows the score.
+    """
+    if select == LAST:
+        return rows["accuracy"]
+    if select == BEST:
+        return chosen.best.fillna(rows["accuracy"])
+    table = chosen.table[chosen.table["validator"] == select]
+    if table.empty:
+        known = ", ".join([LAST, BEST, *sorted(chosen.table["validator"].unique())])
+        raise DabenchError(f"no row has checkpoint scores named '{select}'; select one of: {known}")
+    picked = pd.Series(table["chosen"].to_numpy(), table["row"]).reindex(rows.index)
+    return rows["accuracy"].where(chosen.best.isna(), picked)
+
+
+def cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean, interval, gain over source-only, gap closed and flags of each cell, from ok rows with a `figure`.
+
+    `mean`, `half`, `gain` and the rest are fractions; `worse` marks negative transfer (paired test over seeds),
+    `collapsed` a class of which no test image is recognised in some seed, `letters` the tie group among the
+    default variants of the setting on that task, `best` those not told apart from the best of them.
+    """
+    rows = rows.assign(
+        gain=rows["figure"] - rows["accuracy_before"],
+        collapsed=np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0,
+    )
+    groups = rows.groupby(CELL, sort=True)
+    gain = groups["gain"].agg(["mean", "std", "count"])
+    table = groups["figure"].agg(mean="mean", std="std", n="count").join(groups[MEANS].mean())
+    table["seeds"] = groups.size()
+    table["half"] = statistics.half_width(table["std"], table["n"])
+    table["gain"] = gain["mean"]
+    table["before"] = groups["accuracy_before"].mean()
+    error = np.hypot(*(statistics.image_error(table[name], table["n_test"]) for name in ("mean", "before")))
+    p = statistics.difference_p_value(gain["mean"], gain["std"], gain["count"], error)
+    table["worse"] = (p < statistics.ALPHA) & (table["gain"] < 0)
+    table["collapsed"] = groups["collapsed"].any()
+    half = np.nan_to_num(statistics.half_width(gain["std"], gain["count"]))
+    table["gap_noise"] = np.hypot(half, stats.norm.ppf(1 - statistics.ALPHA / 2) * np.nan_to_num(error))
+    table = table[table["n"] > 0].reset_index()
+
+    ceiling = table.loc[table["variant"] == CEILING, [*BENCH, "task", "gain", "gap_noise"]]
+    gap = table[[*BENCH, "task"]].merge(ceiling, on=[*BENCH, "task"], how="left")
+    table["closed"] = statistics.gap_closed(table["gain"], 0, gap["gain"], gap["gap_noise"])
+    table["default"] = table["variant"] == table["method"]
+    return table.drop(columns="gap_noise").join(_ties(rows, table))
+
+
+def _nan_min(lists: pd.Series) -> np.ndarray:
+    """The smallest number of each list, nan for none; reads the lists once, flat."""
+    arrays = [np.array([np.nan]) if values is None or not len(values) else values for values in lists]
+    if not arrays:
+        return np.empty(0)
+    starts = np.cumsum([0, *(len(values) for values in arrays[:-1])])
+    return np.fmin.reduceat(np.concatenate(arrays).astype(float), starts)
+
+
+def _ties(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Columns letters and best for each line of `table`."""
+    letters, best = np.full(len(table), "", dtype=object), np.zeros(len(table), dtype=bool)
+    seeds, seed = np.unique(rows["seed"], return_inverse=True)
+    cell = rows[CELL].merge(table[CELL].assign(cell=range(len(table))), on=CELL, how="left")["cell"]
+    known = cell.notna().to_numpy()
+    values = np.full((len(table), len(seeds)), np.nan)
+    values[cell[known].to_numpy(dtype=int), seed[known]] = rows["figure"].to_numpy()[known]
+    groups = table[table["default"]].groupby([*BENCH, "task", "setting"], sort=True).indices
+    positions = np.flatnonzero(table["default"])
+    for members in groups.values():
+        members = positions[members]
+        if len(members) < 2:
+            continue
+        marks = statistics.tie_groups(values[members], table["n_test"].to_numpy()[members].mean())
+        leader = set(marks[max(range(len(members)), key=lambda at: (marks[at] != "", table["mean"][members[at]]))])
+        letters[members] = marks
+        best[members] = [bool(leader & set(mark)) for mark in marks]
+    return pd.DataFrame({"letters": letters, "best": best}, index=table.index)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The default variants of one setting over the columns that all of them have.
+
+    `table` has the columns method, rank, low, high, closed, seconds, ms_per_image, best mean rank first.
+    `shared` are the columns ranked over; `lacking` maps each left-out column to the methods that lack it, and
+    `left_out` each method that has fewer than half of the columns to how many it has.
+    """
+
+    setting: str
+    table: pd.DataFrame
+    shared: list[str]
+    lacking: dict[str, list[str]]
+    left_out: dict[str, int]
+
+
+def rankings(table: pd.DataFrame) -> list[Ranking]:
+    """The overall ranking inside each setting; a missing cell is never imputed.
+
+    A task, protocol, backbone and image size counts once: where it was run at several budgets, the one that most
+    methods have counts, the larger among equals.
+    """
+    column = ["task", "protocol", "backbone", "image_size"]
+    budgets = ["budget", "target_images", "labels"]
+    ranked = table[table["default"] & ~table["setting"].isin([Setting.SOURCE_ONLY, Setting.ORACLE])]
+    result = []
+    for setting in Setting:
+        group = ranked[ranked["setting"] == setting]
+        if group.empty:
+            continue
+        methods = group.groupby([*column, *budgets])["method"].nunique().reset_index(name="methods")
+        for name in budgets[1:]:
+            methods[f"{name}_size"] = _size(methods[name])
+        order = ["methods", "budget", "target_images_size", "labels_size"]
+        methods = methods.sort_values([*column, *order]).drop_duplicates(column, keep="last")
+        group = group.merge(methods[[*column, *budgets]], on=[*column, *budgets])
+        group = group.assign(column=_column_names(group))
+        result.append(_ranking(setting, group))
+    return result
+
+
+def _column_names(group: pd.DataFrame) -> list[str]:
+    """The task's name, with what else tells it from the other columns only where that is needed."""
+    full = group["task"] + " (" + group["protocol"] + ", " + group["backbone"] + ", "
+    full += group["image_size"].astype(str) + " px)"
+    several = full.groupby(group["task"]).transform("nunique") > 1
+    names = group["task"].where(~several, full)
+    reduced = group["budget"].map(lambda budget: "" if budget == 1 else f" at budget {budget:g}")
+    return list(names + reduced)
+
+
+def _ranking(setting: str, group: pd.DataFrame) -> Ranking:
+    accuracy = group.pivot_table(index="column", columns="method", values="mean", sort=True)
+    has = accuracy.notna()
+    shared_by_some = has[has.sum(axis=1) > 1] if has.shape[1] > 1 else has
+    counts = shared_by_some.sum()
+    left_out = counts[counts * 2 < len(shared_by_some)]
+    compared = [method for method in accuracy.columns if method not in left_out.index]
+    complete = accuracy.index[has[compared].all(axis=1)]
+    lacking = {
+        name: [method for method in compared if not has.loc[name, method]]
+        for name in accuracy.index
+        if name not in set(complete)
+    }
+    inside = group[group["method"].isin(compared) & group["column"].isin(complete)]
+    means = inside.groupby("method")[["closed", "seconds", "ms_per_image"]].mean().reindex(compared)
+    if len(complete):
+        ranks = statistics.mean_rank_interval(accuracy.loc[complete, compared].to_numpy())
+    else:
+        ranks = [statistics.MeanRank(np.nan, np.nan, np.nan)] * len(compared)
+    means = means.assign(
+        rank=[rank.mean for rank in ranks], low=[rank.low for rank in ranks], high=[rank.high for rank in ranks]
+    )
+    means = means.rename_axis("method").reset_index().sort_values(["rank", "method"], kind="stable")
+    return Ranking(
+        setting=setting,
+        table=means.reset_index(drop=True),
+        shared=list(complete),
+        lacking=lacking,
+        left_out={str(method): int(count) for method, count in left_out.items()},
+    )
+
+
+def validators(rows: pd.DataFrame, chosen: Choices) -> pd.DataFrame:
+    """How well each label-free score chooses, a line for each family, setting and validator.
+
+    over_checkpoints and over_methods are mean Spearman correlations with accuracy (over the checkpoints of a
+    run; over the methods and variants of a bench, task and seed), regret the mean accuracy lost against the
+    best checkpoint, runs the number of runs.
+    """
+    table = chosen.table.merge(
+        rows[[*CELL, "seed", "accuracy"]].assign(best=chosen.best), left_on="row", right_index=True
+    )
+    table["regret"] = table["best"] - table["chosen"]
+    inside = [*BENCH, "task", "setting", "seed", "validator"]
+    usable = table[table["last"].notna() & table["accuracy"].notna()]
+    ranks = usable.groupby(inside)[["last", "accuracy"]].rank()
+    ranks = ranks - ranks.groupby([usable[name] for name in inside]).transform("mean")
+    products = pd.DataFrame(
+        {
+            **{name: usable[name] for name in inside},
+            "xy": ranks["last"] * ranks["accuracy"],
+            "xx": ranks["last"] ** 2,
+            "yy": ranks["accuracy"] ** 2,
+            "count": 1,
+        }
+    )
+    sums = products.groupby(inside)[["xy", "xx", "yy", "count"]].sum().reset_index()
+    sums = sums[(sums["count"] > 2) & (sums["xx"] > 0) & (sums["yy"] > 0)]
+    sums["over_methods"] = sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])
+    by = ["family", "setting", "validator"]
+    lines = table.groupby(by).agg(
+        over_checkpoints=("correlation", "mean"), regret=("regret", "mean"), runs=("chosen", "count")
+    )
+    lines = lines.join(sums.groupby(by)["over_methods"].mean()).reset_index()
+    return lines[lines["runs"] > 0].sort_values(["family", "setting", "regret", "validator"], kind="stable")
