@@ -470,7 +470,6 @@ def data_download(
 
 @app.command()
 def check(
-    context: typer.Context,
     file: Annotated[str, typer.Argument(help="A method's file, or the name of a known method.")],
 ) -> None:
     """Run the contract tests on a method, such as your own before a pull request."""
@@ -478,12 +477,13 @@ def check(
 
     passed = True
     for variant in registry.methods(file):
-        for each in contract.CHECKS:
-            failure = contract.failure_of(each, variant)
-            passed &= not failure
-            out.print(f"{'FAILED' if failure else 'ok':<7} {contract.title(each)}", markup=False)
-            if failure:
-                out.print(f"        {failure}", markup=False)
+        out.print(Text(variant.label, style="bold"))
+        for promise in contract.CHECKS:
+            kept, words = contract.outcome(promise, variant)
+            passed &= kept
+            out.print(f"{'ok' if kept else 'FAILED':<7} {contract.title(promise)}", markup=False)
+            if words:
+                out.print(f"        {words}", markup=False)
     raise typer.Exit(0 if passed else 1)
 
 
