@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dabench import data, models, registry, scores
-from dabench.core import Declaration, Diverged, Domain, Needs, Task
+from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
 from dabench.loop import Pictures, TargetData, predict
 from dabench.plan import ALL, Cell, Place
 
@@ -69,7 +69,7 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         source, trained_now = _source_model(cell, scene, place, on_step)
     steps = max(1, round(scene.task.recipe.steps * cell.budget))
     tape = _Checkpoints(scene, method.declaration.needs)
-    granted = _grant(method.declaration.needs, scene, cell)
+    granted = grant(method.declaration.needs, scene, cell)
     model = copy.deepcopy(source.model).train()
     with seeded(cell.seed, device):
         target_data = TargetData(
@@ -138,7 +138,11 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
 def _scene(words: str, protocol: str, image_size: int, place: Place) -> Scene:
     task = registry.sized(registry.task(words), image_size)
     domains = task.read(place.data, place.cache, task.protocol(protocol))
-    device = torch.device(place.device)
+    return scene_of(task, domains, torch.device(place.device))
+
+
+def scene_of(task: Task, domains: Domains, device: torch.device) -> Scene:
+    """Puts the task's domains on the device, the test images in the order of the stream."""
 
     def pictures(domain: Domain | None) -> Pictures | None:
         return None if domain is None else Pictures.of(domain, device, labelled=True)
@@ -160,7 +164,7 @@ def _stream_order(count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(count)
 
 
-def _grant(needs: Needs, scene: Scene, cell: Cell) -> dict[str, Pictures]:
+def grant(needs: Needs, scene: Scene, cell: Cell) -> dict[str, Pictures]:
     """Exactly what the needs declare; the test images are never among it."""
     granted: dict[str, Pictures] = {}
     if needs & Needs.SOURCE:

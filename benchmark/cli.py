@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dabench.core import DabenchError, MissingData
+from dabench.core import DabenchError, MissingData, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dabench.core import Task
     from dabench.plan import Place, Planned
 
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     try:
         app(args=sorted(given, key=lambda argument: argument != "--debug"), prog_name="dabench")
-    except DabenchError as error:
+    except (DabenchError, OSError) as error:
         if debug:
             traceback.print_exc()
         else:
@@ -273,7 +275,47 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
-    latex = "latex"
+
+
+@app.command()
+def report(
+    results: Results = Path("results"),
+    output: Annotated[Path | None, typer.Option(help="File to write; else leaderboard.<format>.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
+    format: Annotated[Format, typer.Option(help="The leaderboard, or the rows behind it.")] = Format.md,
+) -> None:
+    """Write leaderboard.md from the stored rows."""
+    from dabench import report as reports
+    from dabench import store
+
+    columns = [name for name in store.SCHEMA.names if name != "predictions"]
+    if format is Format.md:
+        columns = [*reports.COLUMNS, "method_code", "core_code"]
+    rows = store.frame(results, columns)
+    _say_what_was_set_aside(results)
+    if rows.empty:
+        raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
+    text = _rendered(format, rows)
+    output = output or Path(f"leaderboard.{format}")
+    if not check:
+        output.write_text(text)
+        out.print(f"{output}: {len(rows)} rows of {rows['task'].nunique()} tasks", markup=False)
+    elif not output.is_file() or output.read_text() != text:
+        err.print(f"{output} is not what {results} gives; write it anew with `dabench report`", markup=False)
+        raise typer.Exit(1)
+
+
+def _rendered(format: Format, rows: pd.DataFrame) -> str:
+    from dabench import registry
+    from dabench import report as reports
+
+    if format is Format.csv:
+        return rows.to_csv(index=False)
+    if format is Format.json:
+        return rows.to_json(orient="records", indent=1) + "\n"
+    code = {name: registry.method_code(file) for name, file in registry.method_files().items()}
+    today = (rows["core_code"] == registry.core_code()) & (rows["method_code"] == rows["method"].map(code))
+    return reports.leaderboard(rows, registry.references(), stale=set(rows.loc[~today, "key"]))
 
 
 # ------------------------------------------------------------------------------------------- list, show, data
@@ -410,7 +452,6 @@ def data_download(
 ) -> None:
     """Fetch data sets into the data root."""
     from dabench.data import DATASETS
-    from dabench.registry import nearest
 
     for name in names:
         if name not in DATASETS:
@@ -429,7 +470,6 @@ def data_download(
 
 @app.command()
 def check(
-    context: typer.Context,
     file: Annotated[str, typer.Argument(help="A method's file, or the name of a known method.")],
 ) -> None:
     """Run the contract tests on a method, such as your own before a pull request."""
@@ -437,12 +477,13 @@ def check(
 
     passed = True
     for variant in registry.methods(file):
-        for each in contract.CHECKS:
-            failure = contract.failure_of(each, variant)
-            passed &= not failure
-            out.print(f"{'FAILED' if failure else 'ok':<7} {contract.title(each)}", markup=False)
-            if failure:
-                out.print(f"        {failure}", markup=False)
+        out.print(Text(variant.label, style="bold"))
+        for promise in contract.CHECKS:
+            kept, words = contract.outcome(promise, variant)
+            passed &= kept
+            out.print(f"{'ok' if kept else 'FAILED':<7} {contract.title(promise)}", markup=False)
+            if words:
+                out.print(f"        {words}", markup=False)
     raise typer.Exit(0 if passed else 1)
 
 
