@@ -569,9 +569,9 @@ _TOML_TYPES = {
 def task_from_toml(path: Path) -> Task:
     """The task a TOML file declares: `name`, `source`, and `target` or `camera`.
 
-    Folders are relative to the file. Optional: `angle` (rotated), `exponents` (power), `backbone`, `protocol`,
-    `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that names the file, the key and
-    the remedy.
+    Folders are relative to the file. Optional: `angle` (rotated), `exponents` (power), `backbone`,
+    `protocol`, `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that
+    names the file, the key and the remedy.
     """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
