@@ -49,11 +49,10 @@ def current(rows: pd.DataFrame, stale: Collection[str] = ()) -> pd.DataFrame:
     for name, unknown in {"image_size": 0, "budget": 1.0, "target_images": -1, "labels": -1, "seed": 0}.items():
         rows[name] = rows[name].fillna(unknown).astype(float if name == "budget" else "int64")
     rows = rows.astype(dict.fromkeys(["accuracy", "accuracy_before", *MEANS], float))
-    rows = rows.sort_values([*CELL, "seed", "stale", "created", "key"], ascending=True, kind="stable")
-    newest = rows[~rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
-    old = rows[rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
-    both = pd.concat([newest, old]).drop_duplicates([*CELL, "seed"], keep="first")
-    return both.sort_values([*CELL, "seed"], kind="stable").reset_index(drop=True)
+    order = rows[[*CELL, "seed", "stale", "created", "key"]].reset_index(drop=True)
+    order = order.sort_values(["stale", "created", "key"], ascending=[False, True, True], kind="stable")
+    order = order.drop_duplicates([*CELL, "seed"], keep="last").sort_values([*CELL, "seed"], kind="stable")
+    return rows.iloc[order.index].reset_index(drop=True)
 
 
 def on_benches(rows: pd.DataFrame) -> pd.DataFrame:
