@@ -396,6 +396,103 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     return _details("How well the label-free scores choose", body)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """One line of the table that ends a run; accuracies are fractions, `half` is nan for a single seed."""
+
+    task: str
+    method: str
+    setting: str
+    mean: float
+    half: float
+    n: int
+    gain: float
+    seconds: float
+
+
+def summary_table(rows: pd.DataFrame) -> list[Summary]:
+    """Each task and method variant of a run, settings from what sees least to most, better ones first."""
+    cells = _evidence(rows, (), LAST).cells
+    place = {str(setting): position for position, setting in enumerate(Setting)}
+    cells = cells.assign(place=cells["setting"].map(place), lowest=-cells["mean"])
+    cells = cells.drop_duplicates([*standings.CONDITIONS, "task", "variant", "mean"])  # floors stand on every bench
+    cells = cells.sort_values(["task", "place", "lowest", "variant"], kind="stable")
+    return [
+        Summary(cell.task, cell.variant, cell.setting, cell.mean, cell.half, cell.n, cell.gain, cell.seconds)
+        for cell in cells.itertuples()
+    ]
+
+
+_EXPORTED = [
+    *(*BENCH, "task", "setting", "method", "variant", "mean", "half", "n", "gain", "closed", "letters", "best"),
+    *("worse", "collapsed", "nll", "ece", "source_before", "source_after", "seconds", "ms_per_image"),
+]
+
+
+def report_csv(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """One line a cell, accuracies as fractions, with the flags and tie letters of the leaderboard."""
+    return _evidence(rows, (), select).cells[_EXPORTED].to_csv(index=False, lineterminator="\n")
+
+
+def report_json(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """The lines of `report_csv` as a JSON list; what is not known is null."""
+    cells = _evidence(rows, (), select).cells[_EXPORTED]
+    return cells.to_json(orient="records", indent=1, double_precision=6, force_ascii=False) + "\n"
+
+
+def report_latex(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """A booktabs table for each bench: mean and interval, the best group bold, tie letters raised.
+
+    A document that includes it needs \\usepackage{booktabs}.
+    """
+    evidence = _evidence(rows, (), select)
+    parts = []
+    for values, _ in _benches(evidence.rows):
+        bench = dict(zip(BENCH, values, strict=True))
+        cells = evidence.cells[(evidence.cells[BENCH] == pd.Series(bench)).all(axis=1)]
+        if len(cells):
+            parts.append(_latex_table(f"{bench['family']}, {_bench_name(bench)}", cells))
+    return "\n".join(parts)
+
+
+def _latex_table(caption: str, cells: pd.DataFrame) -> str:
+    tasks = sorted(cells["task"].unique())
+    by_place = {(cell.task, cell.setting, cell.variant): _latex_accuracy(cell) for cell in cells.itertuples()}
+    lines, shown = [], None
+    for setting, variant in _order(cells):
+        if shown not in (None, setting):
+            lines.append(r"\midrule")
+        numbers = [by_place.get((task, setting, variant), "--") for task in tasks]
+        name = "" if setting == shown else setting
+        lines.append(" & ".join([_latex_text(name), _latex_text(variant), *numbers]) + r" \\")
+        shown = setting
+    head = " & ".join(["setting", "method", *map(_latex_text, tasks)]) + r" \\"
+    frame = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex_text(caption)}. Mean and 95\,\% interval over seeds, in percent.}}",
+        rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
+        *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule"),
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(frame) + "\n"
+
+
+def _latex_accuracy(cell) -> str:
+    number = f"{100 * cell.mean:.1f}" + ("" if np.isnan(cell.half) else rf" \pm {100 * cell.half:.1f}")
+    number = rf"\mathbf{{{number}}}" if cell.best else number
+    letters = rf"^{{\mathrm{{{cell.letters}}}}}" if cell.letters else ""
+    return f"${number}{letters}$"
+
+
+def _latex_text(text: str) -> str:
+    """Text with LaTeX's special characters escaped; Markdown's code marks are dropped."""
+    special = {character: f"\\{character}" for character in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": ""}
+    return "".join(special.get(character, character) for character in text).replace("·", r"$\cdot$")
+
+
 _SCHEMA_INTRO = """\
 # The results, column by column
 
