@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,7 @@ class _Evidence:
     rows: pd.DataFrame
     cells: pd.DataFrame
     choices: standings.Choices
+    validators: pd.DataFrame
     rankings: list[standings.Ranking]
 
 
@@ -54,7 +56,13 @@ def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str) -> _Evide
     ok = ok.assign(figure=standings.figures(ok, chosen, select))
     table = standings.cells(ok)
     bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
-    return _Evidence(pd.concat([ok, bad]) if len(bad) else ok, table, chosen, standings.rankings(table))
+    return _Evidence(
+        rows=pd.concat([ok, bad]) if len(bad) else ok,
+        cells=table,
+        choices=chosen,
+        validators=standings.validators(ok, chosen),
+        rankings=standings.rankings(table),
+    )
 
 
 def leaderboard(
@@ -155,7 +163,7 @@ def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -
             parts.append(_beside_accuracy(inside))
             parts.append(_costs(inside))
             parts.append(_selection(bench_rows, evidence.choices))
-    parts.append(_validators(rows, evidence.choices))
+    parts.append(_validators(evidence.validators[evidence.validators["family"] == family]))
     return "\n".join(part for part in parts if part)
 
 
@@ -170,7 +178,7 @@ def _benches(rows: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame]]:
     return sorted(rows.groupby(BENCH, sort=True), key=order)
 
 
-def _bench_name(bench: Mapping[str, object]) -> str:
+def _bench_name(bench: Mapping[str, Any]) -> str:
     parts = [f"protocol `{bench['protocol']}`", f"`{bench['backbone']}`", f"{bench['image_size']} px"]
     if bench["budget"] != 1:
         parts.append(f"budget {bench['budget']:g}")
@@ -193,7 +201,7 @@ class _Published:
         return {task for task, _ in self.text}
 
 
-def _published(references: Sequence[Reference], bench: Mapping[str, object], rows: pd.DataFrame) -> _Published:
+def _published(references: Sequence[Reference], bench: Mapping[str, Any], rows: pd.DataFrame) -> _Published:
     tasks = set(rows["task"])
     fitting = sorted(
         (
@@ -343,11 +351,10 @@ def _selection(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     ok = ok[chosen.best.reindex(ok.index).notna()]
     if ok.empty:
         return ""
-    wide = chosen.table[chosen.table["row"].isin(ok.index)].pivot(index="row", columns="validator", values="chosen")
-    wide = wide.reindex(ok.index)
-    names = [str(name) for name in wide.columns]
+    by_row = chosen.by_row.loc[ok.index].dropna(axis=1, how="all")
+    names = list(by_row)
     frame = ok[["setting", "method", "variant", "task"]].assign(
-        **{f"score {name}": wide[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
+        **{f"score {name}": by_row[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
     )
     numbers = ["last", *(f"score {name}" for name in names), "best"]
     variant = ["setting", "method", "variant"]
@@ -372,8 +379,7 @@ def _complete_means(frame: pd.DataFrame, by: list[str], numbers: list[str]) -> p
     return groups[numbers].mean().where(counts.eq(groups.size(), axis=0)).reset_index()
 
 
-def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
-    ok = rows[rows["status"] == "ok"]
+def _validators(validators: pd.DataFrame) -> str:
     lines = [
         [
             line.setting,
@@ -383,7 +389,7 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
             _percent(line.regret, 1),
             str(line.runs),
         ]
-        for line in standings.validators(ok, chosen).itertuples()
+        for line in validators.itertuples()
     ]
     if not lines:
         return ""
