@@ -50,14 +50,17 @@ class _Evidence:
 
 
 def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str) -> _Evidence:
-    placed = standings.on_benches(standings.current(rows, stale))
+    # The long columns are fetched once, when the rows have found their places.
+    short = rows.drop(columns=standings.LISTS).assign(at=np.arange(len(rows)))
+    placed = standings.on_benches(standings.current(short, stale))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
+    ok = pd.concat([ok, rows[standings.LISTS].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
     ok = ok.assign(figure=standings.figures(ok, chosen, select))
     table = standings.cells(ok)
     bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
     return _Evidence(
-        rows=pd.concat([ok, bad]) if len(bad) else ok,
+        rows=pd.concat([ok.drop(columns=standings.LISTS), bad]) if len(bad) else ok,
         cells=table,
         choices=chosen,
         validators=standings.validators(ok, chosen),

@@ -31,9 +31,10 @@ MEANS = [
     *("nll", "nll_before", "ece", "ece_before", "source_before", "source_after"),
     *("seconds", "ms_per_image", "peak_memory", "trained_parameters", "n_test"),
 ]
+LISTS = ["per_class", "checkpoint_accuracy", "checkpoint_scores"]
 COLUMNS = [
-    *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "per_class", "partial", "created"),
-    *("checkpoint_accuracy", "checkpoint_scores", *CELL, *MEANS),
+    *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "partial", "created"),
+    *(*CELL, *MEANS, *LISTS),
 ]
 
 
