@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,17 +45,27 @@ class _Evidence:
     rows: pd.DataFrame
     cells: pd.DataFrame
     choices: standings.Choices
+    validators: pd.DataFrame
     rankings: list[standings.Ranking]
 
 
 def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str) -> _Evidence:
-    placed = standings.on_benches(standings.current(rows, stale))
+    # The long columns are fetched once, when the rows have found their places.
+    short = rows.drop(columns=standings.LISTS).assign(at=np.arange(len(rows)))
+    placed = standings.on_benches(standings.current(short, stale))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
+    ok = pd.concat([ok, rows[standings.LISTS].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
     ok = ok.assign(figure=standings.figures(ok, chosen, select))
     table = standings.cells(ok)
     bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
-    return _Evidence(pd.concat([ok, bad]) if len(bad) else ok, table, chosen, standings.rankings(table))
+    return _Evidence(
+        rows=pd.concat([ok.drop(columns=standings.LISTS), bad]) if len(bad) else ok,
+        cells=table,
+        choices=chosen,
+        validators=standings.validators(ok, chosen),
+        rankings=standings.rankings(table),
+    )
 
 
 def leaderboard(
@@ -155,7 +166,7 @@ def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -
             parts.append(_beside_accuracy(inside))
             parts.append(_costs(inside))
             parts.append(_selection(bench_rows, evidence.choices))
-    parts.append(_validators(rows, evidence.choices))
+    parts.append(_validators(evidence.validators[evidence.validators["family"] == family]))
     return "\n".join(part for part in parts if part)
 
 
@@ -170,7 +181,7 @@ def _benches(rows: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame]]:
     return sorted(rows.groupby(BENCH, sort=True), key=order)
 
 
-def _bench_name(bench: Mapping[str, object]) -> str:
+def _bench_name(bench: Mapping[str, Any]) -> str:
     parts = [f"protocol `{bench['protocol']}`", f"`{bench['backbone']}`", f"{bench['image_size']} px"]
     if bench["budget"] != 1:
         parts.append(f"budget {bench['budget']:g}")
@@ -193,7 +204,7 @@ class _Published:
         return {task for task, _ in self.text}
 
 
-def _published(references: Sequence[Reference], bench: Mapping[str, object], rows: pd.DataFrame) -> _Published:
+def _published(references: Sequence[Reference], bench: Mapping[str, Any], rows: pd.DataFrame) -> _Published:
     tasks = set(rows["task"])
     fitting = sorted(
         (
@@ -343,11 +354,10 @@ def _selection(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     ok = ok[chosen.best.reindex(ok.index).notna()]
     if ok.empty:
         return ""
-    wide = chosen.table[chosen.table["row"].isin(ok.index)].pivot(index="row", columns="validator", values="chosen")
-    wide = wide.reindex(ok.index)
-    names = [str(name) for name in wide.columns]
+    by_row = chosen.by_row.loc[ok.index].dropna(axis=1, how="all")
+    names = list(by_row)
     frame = ok[["setting", "method", "variant", "task"]].assign(
-        **{f"score {name}": wide[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
+        **{f"score {name}": by_row[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
     )
     numbers = ["last", *(f"score {name}" for name in names), "best"]
     variant = ["setting", "method", "variant"]
@@ -372,8 +382,7 @@ def _complete_means(frame: pd.DataFrame, by: list[str], numbers: list[str]) -> p
     return groups[numbers].mean().where(counts.eq(groups.size(), axis=0)).reset_index()
 
 
-def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
-    ok = rows[rows["status"] == "ok"]
+def _validators(validators: pd.DataFrame) -> str:
     lines = [
         [
             line.setting,
@@ -383,7 +392,7 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
             _percent(line.regret, 1),
             str(line.runs),
         ]
-        for line in standings.validators(ok, chosen).itertuples()
+        for line in validators.itertuples()
     ]
     if not lines:
         return ""
@@ -394,6 +403,103 @@ def _validators(rows: pd.DataFrame, chosen: standings.Choices) -> str:
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of the table that ends a run; accuracies are fractions, `half` is nan for a single seed."""
+
+    task: str
+    method: str
+    setting: str
+    mean: float
+    half: float
+    n: int
+    gain: float
+    seconds: float
+
+
+def summary_table(rows: pd.DataFrame) -> list[Summary]:
+    """Each task and method variant of a run, settings from what sees least to most, better ones first."""
+    cells = _evidence(rows, (), LAST).cells
+    place = {str(setting): position for position, setting in enumerate(Setting)}
+    cells = cells.assign(place=cells["setting"].map(place), lowest=-cells["mean"])
+    cells = cells.drop_duplicates([*standings.CONDITIONS, "task", "variant", "mean"])  # floors stand on every bench
+    cells = cells.sort_values(["task", "place", "lowest", "variant"], kind="stable")
+    return [
+        Summary(cell.task, cell.variant, cell.setting, cell.mean, cell.half, cell.n, cell.gain, cell.seconds)
+        for cell in cells.itertuples()
+    ]
+
+
+_EXPORTED = [
+    *(*BENCH, "task", "setting", "method", "variant", "mean", "half", "n", "gain", "closed", "letters", "best"),
+    *("worse", "collapsed", "nll", "ece", "source_before", "source_after", "seconds", "ms_per_image"),
+]
+
+
+def report_csv(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """One line a cell, accuracies as fractions, with the flags and tie letters of the leaderboard."""
+    return _evidence(rows, (), select).cells[_EXPORTED].to_csv(index=False, lineterminator="\n")
+
+
+def report_json(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """The lines of `report_csv` as a JSON list; what is not known is null."""
+    cells = _evidence(rows, (), select).cells[_EXPORTED]
+    return cells.to_json(orient="records", indent=1, double_precision=6, force_ascii=False) + "\n"
+
+
+def report_latex(rows: pd.DataFrame, *, select: str = LAST) -> str:
+    """A booktabs table for each bench: mean and interval, the best group bold, tie letters raised.
+
+    A document that includes it needs \\usepackage{booktabs}.
+    """
+    evidence = _evidence(rows, (), select)
+    parts = []
+    for values, _ in _benches(evidence.rows):
+        bench = dict(zip(BENCH, values, strict=True))
+        cells = evidence.cells[(evidence.cells[BENCH] == pd.Series(bench)).all(axis=1)]
+        if len(cells):
+            parts.append(_latex_table(f"{bench['family']}, {_bench_name(bench)}", cells))
+    return "\n".join(parts)
+
+
+def _latex_table(caption: str, cells: pd.DataFrame) -> str:
+    tasks = sorted(cells["task"].unique())
+    by_place = {(cell.task, cell.setting, cell.variant): _latex_accuracy(cell) for cell in cells.itertuples()}
+    lines, shown = [], None
+    for setting, variant in _order(cells):
+        if shown not in (None, setting):
+            lines.append(r"\midrule")
+        numbers = [by_place.get((task, setting, variant), "--") for task in tasks]
+        name = "" if setting == shown else setting
+        lines.append(" & ".join([_latex_text(name), _latex_text(variant), *numbers]) + r" \\")
+        shown = setting
+    head = " & ".join(["setting", "method", *map(_latex_text, tasks)]) + r" \\"
+    frame = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex_text(caption)}. Mean and 95\,\% interval over seeds, in percent.}}",
+        rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
+        *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule"),
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(frame) + "\n"
+
+
+def _latex_accuracy(cell) -> str:
+    number = f"{100 * cell.mean:.1f}" + ("" if np.isnan(cell.half) else rf" \pm {100 * cell.half:.1f}")
+    number = rf"\mathbf{{{number}}}" if cell.best else number
+    letters = rf"^{{\mathrm{{{cell.letters}}}}}" if cell.letters else ""
+    return f"${number}{letters}$"
+
+
+def _latex_text(text: str) -> str:
+    """Text with LaTeX's special characters escaped; Markdown's code marks are dropped."""
+    special = {character: f"\\{character}" for character in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": ""}
+    return "".join(special.get(character, character) for character in text).replace("·", r"$\cdot$")
 
 
 _SCHEMA_INTRO = """\

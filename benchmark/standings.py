@@ -31,9 +31,10 @@ MEANS = [
     *("nll", "nll_before", "ece", "ece_before", "source_before", "source_after"),
     *("seconds", "ms_per_image", "peak_memory", "trained_parameters", "n_test"),
 ]
+LISTS = ["per_class", "checkpoint_accuracy", "checkpoint_scores"]
 COLUMNS = [
-    *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "per_class", "partial", "created"),
-    *("checkpoint_accuracy", "checkpoint_scores", *CELL, *MEANS),
+    *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "partial", "created"),
+    *(*CELL, *MEANS, *LISTS),
 ]
 
 
@@ -49,11 +50,10 @@ def current(rows: pd.DataFrame, stale: Collection[str] = ()) -> pd.DataFrame:
     for name, unknown in {"image_size": 0, "budget": 1.0, "target_images": -1, "labels": -1, "seed": 0}.items():
         rows[name] = rows[name].fillna(unknown).astype(float if name == "budget" else "int64")
     rows = rows.astype(dict.fromkeys(["accuracy", "accuracy_before", *MEANS], float))
-    rows = rows.sort_values([*CELL, "seed", "stale", "created", "key"], ascending=True, kind="stable")
-    newest = rows[~rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
-    old = rows[rows["stale"]].drop_duplicates([*CELL, "seed"], keep="last")
-    both = pd.concat([newest, old]).drop_duplicates([*CELL, "seed"], keep="first")
-    return both.sort_values([*CELL, "seed"], kind="stable").reset_index(drop=True)
+    order = rows[[*CELL, "seed", "stale", "created", "key"]].reset_index(drop=True)
+    order = order.sort_values(["stale", "created", "key"], ascending=[False, True, True], kind="stable")
+    order = order.drop_duplicates([*CELL, "seed"], keep="last").sort_values([*CELL, "seed"], kind="stable")
+    return rows.iloc[order.index].reset_index(drop=True)
 
 
 def on_benches(rows: pd.DataFrame) -> pd.DataFrame:
@@ -96,10 +96,12 @@ class Choices:
 
     `table` has the columns row (index into the rows), validator, chosen (accuracy of its checkpoint),
     correlation (Spearman's, with accuracy over checkpoints) and last (the score of the last checkpoint);
+    `by_row` has the chosen accuracies again, a line a row and a column a validator.
     `best` is the accuracy of each row's best checkpoint, the returned model among them (nan without checkpoints).
     """
 
     table: pd.DataFrame
+    by_row: pd.DataFrame
     best: pd.Series
 
 
@@ -129,7 +131,10 @@ def choices(rows: pd.DataFrame) -> Choices:
             "last": scores[line, final] if width else np.nan,
         }
     )
-    return Choices(table, best)
+    codes, scored_by = pd.factorize(table["validator"], sort=True)
+    by_row = np.full((len(rows), len(scored_by)), np.nan)
+    by_row[position, codes] = table["chosen"]
+    return Choices(table, pd.DataFrame(by_row, rows.index, scored_by), best)
 
 
 def _arrow(column: pd.Series | pa.Array, kind: pa.DataType) -> pa.Array:
@@ -167,26 +172,24 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     nan for fewer than three such places, or where one of the two does not vary.
     """
+    first, second = np.ascontiguousarray(first.T), np.ascontiguousarray(second.T)
     known = ~(np.isnan(first) | np.isnan(second))
-    count = known.sum(axis=1)
-    if not first.size:
-        return np.full(len(first), np.nan)
+    count = known.sum(axis=0)
     centred = []
     for values in (first, second):
-        ranks = _ranks(np.where(known, values, np.inf))  # what is unknown ranks behind the rest
-        mean = np.where(known, ranks, 0).sum(axis=1) / np.maximum(count, 1)
-        centred.append(np.where(known, ranks - mean[:, None], 0))
-    product = (centred[0] * centred[1]).sum(axis=1)
-    spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+        ranks = np.where(known, _ranks(np.where(known, values, np.inf)), 0)  # what is unknown ranks behind the rest
+        centred.append(np.where(known, ranks - ranks.sum(axis=0) / np.maximum(count, 1), 0))
+    product = (centred[0] * centred[1]).sum(axis=0)
+    spread = np.sqrt((centred[0] ** 2).sum(axis=0) * (centred[1] ** 2).sum(axis=0))
     return np.where((count > 2) & (spread > 0), product / np.where(spread > 0, spread, 1), np.nan)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each number in its line, ties shared; for ten columns quicker than sorting."""
+    """The rank of each number among its column, ties shared; for ten lines quicker than sorting."""
     twice = np.ones(values.shape, dtype=np.int16)
-    for column in values.T:
-        twice += column[:, None] < values
-        twice += column[:, None] <= values
+    for line in values:
+        twice += line < values
+        twice += line <= values
     return twice / 2
 
 
@@ -200,12 +203,10 @@ def figures(rows: pd.DataFrame, chosen: Choices, select: str) -> pd.Series:
         return rows["accuracy"]
     if select == BEST:
         return chosen.best.fillna(rows["accuracy"])
-    table = chosen.table[chosen.table["validator"] == select]
-    if table.empty:
-        known = ", ".join([LAST, BEST, *sorted(chosen.table["validator"].unique())])
+    if select not in chosen.by_row:
+        known = ", ".join([LAST, BEST, *chosen.by_row])
         raise DabenchError(f"no row has checkpoint scores named '{select}'; select one of: {known}")
-    picked = pd.Series(table["chosen"].to_numpy(), table["row"]).reindex(rows.index)
-    return rows["accuracy"].where(chosen.best.isna(), picked)
+    return rows["accuracy"].where(chosen.best.isna(), chosen.by_row[select])
 
 
 def cells(rows: pd.DataFrame) -> pd.DataFrame:

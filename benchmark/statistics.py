@@ -9,41 +9,41 @@ from __future__ import annotations
 import io
 import string
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 ALPHA = 0.05
 _STILL = 1e-9  # a spread over seeds below this is rounding, not randomness
 
 
-def half_width(std: np.ndarray, n: np.ndarray) -> np.ndarray:
+def half_width(std: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Half of the 95 % t-interval of a mean of `n` values; nan for fewer than two."""
     std, n = np.asarray(std, dtype=float), np.asarray(n, dtype=float)
     freedom = np.where(n > 1, n - 1, np.nan)
     return stats.t.ppf(1 - ALPHA / 2, freedom) * std / np.sqrt(np.where(n > 1, n, np.nan))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: ArrayLike) -> tuple[float, float]:
     """Mean and half-width of its 95 % t-interval, missing values left out; one value has half-width nan."""
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if not len(values):
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    if not len(known):
         return float("nan"), float("nan")
-    std = values.std(ddof=1) if len(values) > 1 else np.nan
-    return float(values.mean()), float(half_width(std, len(values)))
+    std = known.std(ddof=1) if len(known) > 1 else np.nan
+    return float(known.mean()), float(half_width(std, len(known)))
 
 
-def image_error(accuracy: np.ndarray, n_images: np.ndarray) -> np.ndarray:
+def image_error(accuracy: ArrayLike, n_images: ArrayLike) -> np.ndarray:
     """Standard error that the draw of the test images gives to an accuracy."""
     accuracy = np.asarray(accuracy, dtype=float)
     return np.sqrt(accuracy * (1 - accuracy) / np.asarray(n_images, dtype=float))
 
 
-def difference_p_value(mean: np.ndarray, std: np.ndarray, n: np.ndarray, error: np.ndarray = np.nan) -> np.ndarray:
+def difference_p_value(mean: ArrayLike, std: ArrayLike, n: ArrayLike, error: ArrayLike = np.nan) -> np.ndarray:
     """Two-sided p of a mean paired difference over `n` seeds, elementwise; nan for fewer than two seeds.
 
     Where the seeds do not vary, `error` (the standard error from the test images) takes their place; without
@@ -58,7 +58,7 @@ def difference_p_value(mean: np.ndarray, std: np.ndarray, n: np.ndarray, error: 
     return np.where(n > 1, p, np.nan)
 
 
-def paired_p_value(a: Sequence[float], b: Sequence[float], n_images: float = np.nan) -> float:
+def paired_p_value(a: ArrayLike, b: ArrayLike, n_images: float = np.nan) -> float:
     """Two-sided p of the paired t-test of accuracies over the same seeds on `n_images` test images."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     both = ~(np.isnan(a) | np.isnan(b))
@@ -69,7 +69,7 @@ def paired_p_value(a: Sequence[float], b: Sequence[float], n_images: float = np.
     return float(difference_p_value(difference.mean(), difference.std(ddof=1), both.sum(), error))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Holm's step-down adjustment (Scand. J. Statist. 1979); a nan stays nan and is not counted."""
     p = np.asarray(p_values, dtype=float)
     known = np.flatnonzero(~np.isnan(p))
@@ -141,7 +141,7 @@ def compact_letters(apart: np.ndarray) -> list[str]:
 
 
 def gap_closed(
-    accuracy: np.ndarray, source_only: np.ndarray, oracle: np.ndarray, noise: np.ndarray = 0.0
+    accuracy: ArrayLike, source_only: ArrayLike, oracle: ArrayLike, noise: ArrayLike = 0.0
 ) -> np.ndarray:
     """Share of the way from source-only to the oracle; nan where that gap is not above its `noise`."""
     accuracy, source_only, oracle = (np.asarray(value, dtype=float) for value in (accuracy, source_only, oracle))
@@ -158,7 +158,7 @@ class MeanRank:
     high: float
 
 
-def mean_rank_interval(accuracy: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> list[MeanRank]:
+def mean_rank_interval(accuracy: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> list[MeanRank]:
     """Mean rank (1 is best, ties share) of each method, with a percentile bootstrap over tasks.
 
     `accuracy` is (tasks, methods) without gaps: a missing cell is the caller's to exclude, never to impute.
@@ -172,7 +172,7 @@ def mean_rank_interval(accuracy: np.ndarray, *, resamples: int = 10_000, seed: i
     return [MeanRank(*map(float, bounds)) for bounds in zip(ranks.mean(axis=0), low, high, strict=True)]
 
 
-def image_bootstrap(correct: np.ndarray, *, resamples: int = 2_000, seed: int = 0) -> tuple[float, float, float]:
+def image_bootstrap(correct: ArrayLike, *, resamples: int = 2_000, seed: int = 0) -> tuple[float, float, float]:
     """Mean accuracy with its 95 % bootstrap interval over seeds and test images, both drawn anew each time.
 
     `correct` is bool (seeds, images). A single seed leaves the images alone to vary.

@@ -156,7 +156,8 @@ def _open(path: Path, columns: Sequence[str] = SCHEMA.names) -> pa.Table | None:
     """The file's rows in today's schema, or None after setting an unreadable file aside."""
     try:
         file = pq.ParquetFile(path)
-        table = file.read(columns=[name for name in columns if name in file.schema_arrow.names])
+        stored = set(file.schema_arrow.names)
+        table = file.read(columns=[name for name in columns if name in stored])
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError):

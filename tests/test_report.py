@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import time
@@ -365,3 +366,42 @@ def test_a_frame_of_python_lists_reports_like_the_one_in_arrow(tmp_path):
 def test_the_schema_page_is_what_the_store_documents():
     page = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
     assert page == report.schema_page(), "write report.schema_page() to docs/results.md"
+
+
+def test_the_summary_of_a_run_lists_each_task_and_method_with_its_gain(tmp_path):
+    rows = stored(
+        tmp_path,
+        cell("source_only", 0.75, noise=[0] * 5),
+        cell("dann", 0.8, noise=[0.01, -0.01], seeds=2),
+        cell("adapternet", 0.9, labels=10, seeds=1),
+        cell("adapternet", 0.95, seeds=1),
+    )
+    lines = report.summary_table(rows)
+    assert [(line.method, round(line.mean, 3), line.n) for line in lines] == [
+        ("source_only", 0.75, 5),
+        ("dann", 0.8, 2),
+        ("adapternet", 0.95, 1),
+        ("adapternet", 0.9, 1),
+    ]
+    assert lines[1].gain == pytest.approx(0.05)
+    assert lines[1].half == pytest.approx(12.7062 * 0.01, rel=1e-4)
+    assert (lines[1].task, lines[1].setting, lines[1].seconds) == ("mnist-usps", "unsupervised", 12.0)
+
+
+def test_csv_and_json_hold_the_same_cells(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.9), cell("nogrl", 0.8, seeds=1))
+    from_csv = pd.read_csv(io.StringIO(report.report_csv(rows)))
+    from_json = json.loads(report.report_json(rows))
+    assert list(from_csv["variant"]) == [line["variant"] for line in from_json] == ["dann", "nogrl"]
+    assert from_csv["mean"][0] == pytest.approx(from_json[0]["mean"], abs=1e-6)
+    assert from_json[1]["half"] is None
+
+
+def test_latex_marks_the_best_group_and_escapes_names(tmp_path):
+    rows = stored(
+        tmp_path, cell("dann", 0.9), cell("nogrl", 0.8, noise=[0.001, 0, 0.002, 0, 0]), cell("source_only", 0.7)
+    )
+    text = report.report_latex(rows)
+    assert r"unsupervised & dann & $\mathbf{90.0 \pm 0.4}^{\mathrm{a}}$ \\" in text
+    assert r"source\_only" in text
+    assert text.count(r"\begin{tabular}{llr}") == text.count(r"\bottomrule") == 1
