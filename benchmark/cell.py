@@ -25,7 +25,7 @@ from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
 from dabench.loop import Pictures, TargetData, predict
 from dabench.plan import ALL, Cell, Place
 
-_SCORED_TARGET, _SCORED_SOURCE = 2000, 1000  # images behind the label-free scores at a checkpoint
+_SCORED_TARGET, _SCORED_SOURCE = 1000, 500  # images behind the label-free scores at a checkpoint
 _SOURCE_TRAINING = Declaration("source model", Needs.SOURCE, "")
 
 
@@ -53,11 +53,26 @@ class SourceModel:
     seconds: float
 
 
-def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], None]) -> dict[str, Any]:
-    """Computes one cell; returns the measured columns of its row.
+@dataclass(frozen=True)
+class Run:
+    """A cell's adaptation: the model that came out, and what was noted on the way."""
 
-    `on_step(stage, step, steps, loss)` hears of progress. Raises whatever the method raises, and Diverged
-    where its weights or logits are not finite.
+    scene: Scene
+    method: Any
+    source: SourceModel
+    trained_source: bool
+    adapted: nn.Module
+    tape: Checkpoints
+    target_data: TargetData
+    n_target: int
+    seconds: float
+    peak_memory: float
+
+
+def adapt(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], None]) -> Run:
+    """Trains or fetches the source model and lets the method adapt a fresh copy of it.
+
+    `on_step(stage, step, steps, loss)` hears of progress. Raises whatever the method raises.
     """
     torch.set_num_threads(place.threads)
     # Beside other workers, the linear algebra of scikit-learn must not take every core either.
@@ -65,11 +80,12 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
     device = torch.device(place.device)
     scene = _scene(cell.task, cell.protocol, cell.image_size, place)
     method = cell.variant.load()
+    needs = method.declaration.needs
     with seeded(cell.seed, device):
-        source, trained_now = _source_model(cell, scene, place, on_step)
+        source, trained_source = _source_model(cell, scene, place, on_step)
     steps = max(1, round(scene.task.recipe.steps * cell.budget))
-    tape = _Checkpoints(scene, method.declaration.needs)
-    granted = grant(method.declaration.needs, scene, cell)
+    tape = Checkpoints(scene, needs)
+    granted = grant(needs, scene, cell)
     model = copy.deepcopy(source.model).train()
     with seeded(cell.seed, device):
         target_data = TargetData(
@@ -88,18 +104,41 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         adapted = method.adapt(model, target_data)
         _wait(device)
         seconds = time.perf_counter() - started - target_data.seconds_aside
-        peak = _peak_memory(device)
+    return Run(
+        scene=scene,
+        method=method,
+        source=source,
+        trained_source=trained_source,
+        adapted=adapted,
+        tape=tape,
+        target_data=target_data,
+        n_target=len(granted["target"]) if "target" in granted else 0,
+        seconds=seconds,
+        peak_memory=_peak_memory(device),
+    )
+
+
+def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], None]) -> dict[str, Any]:
+    """Computes one cell; returns the measured columns of its row.
+
+    Raises Diverged where the adapted model's logits are not finite.
+    """
+    run = adapt(cell, place, on_step)
+    scene, source, tape, device = run.scene, run.source, run.tape, torch.device(place.device)
+    batch_size = getattr(run.method, "batch_size", 256)
+    with seeded(cell.seed, device):
         started = time.perf_counter()
-        logits, features = predict(adapted, scene.target_test, getattr(method, "batch_size", 256))
+        logits, features = predict(run.adapted, scene.target_test, batch_size)
         _wait(device)
         inference = time.perf_counter() - started
-        if not tape.progress and method.declaration.needs & Needs.TEST_STREAM:
+        if not tape.progress and run.method.declaration.needs & Needs.TEST_STREAM:
+            # The stream passes once: what it answered is all there is to score.
             tape.note(1.0, math.nan, logits, scores.Evidence(target_logits=logits, target_features=features))
         elif not tape.progress:
-            tape.record(adapted, 1.0, math.nan)
-        source_logits, _ = predict(adapted, scene.source_test, getattr(method, "batch_size", 256))
+            tape.record(run.adapted, 1.0, math.nan)
+        source_logits, _ = predict(run.adapted, scene.source_test, batch_size)
     if not logits.isfinite().all():
-        raise Diverged(f"'{method.declaration.name}' gives logits that are not finite; lower lr")
+        raise Diverged(f"'{run.method.declaration.name}' gives logits that are not finite; lower lr")
     labels, before = scene.target_test.labels, source.test_logits
     return {
         "accuracy": scores.accuracy(logits, labels),
@@ -111,20 +150,22 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         "ece_before": scores.calibration_error(before, labels),
         "source_before": source.source_accuracy,
         "source_after": scores.accuracy(source_logits, scene.source_test.labels),
-        "predictions": _compact(logits),
+        "predictions": _compact(logits.argmax(1), scene),
+        "predictions_before": _compact(before.argmax(1), scene),
+        "truth": _compact(labels, scene),
         "checkpoint_progress": tape.progress,
         "checkpoint_accuracy": tape.accuracy,
         "checkpoint_loss": tape.loss,
         "checkpoint_scores": tape.scores,
-        "steps": steps,
-        "seconds": seconds,
-        "seconds_scoring": target_data.seconds_aside,
-        "seconds_source": source.seconds if trained_now else math.nan,
+        "steps": run.target_data.steps,
+        "seconds": run.seconds,
+        "seconds_scoring": run.target_data.seconds_aside,
+        "seconds_source": source.seconds if run.trained_source else math.nan,
         "ms_per_image": 1000 * inference / len(scene.target_test),
-        "peak_memory": peak,
-        "trained_parameters": _trained_parameters(adapted, source.model),
+        "peak_memory": run.peak_memory,
+        "trained_parameters": _trained_parameters(run.adapted, source.model),
         "n_source": len(scene.source_train) if scene.source_train else 0,
-        "n_target": len(granted["target"]) if "target" in granted else 0,
+        "n_target": run.n_target,
         "n_test": len(scene.target_test),
         "partial": scene.partial,
         "precision": "bf16" if source.model.precision == torch.bfloat16 else "fp32",
@@ -287,7 +328,7 @@ def train_source(model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[
 # ----------------------------------------------------------------------------------------- what is measured
 
 
-class _Checkpoints:
+class Checkpoints:
     """Records accuracy and the label-free scores of a model at each tenth of its budget."""
 
     def __init__(self, scene: Scene, needs: Needs) -> None:
@@ -345,9 +386,9 @@ def _trained_parameters(adapted: nn.Module, source: nn.Module) -> int:
     )
 
 
-def _compact(logits: Tensor) -> bytes:
-    kind = np.uint8 if logits.shape[1] <= 256 else np.uint16
-    return logits.argmax(1).cpu().numpy().astype(kind).tobytes()
+def _compact(classes: Tensor, scene: Scene) -> bytes:
+    kind = np.uint8 if scene.task.num_classes <= 256 else np.uint16
+    return classes.cpu().numpy().astype(kind).tobytes()
 
 
 def _reset_peak_memory(device: torch.device) -> None:

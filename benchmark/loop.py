@@ -276,8 +276,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tuple[Tensor, Tensor | None]:
-    """Logits (n, classes) and, where the model has them, features (n, feature_dim) in eval mode, in order."""
+def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and features (n, feature_dim) in eval mode, in order.
+
+    A model without `features` and `head` gives an empty tensor for them.
+    """
     split = hasattr(model, "features") and hasattr(model, "head")
     logits, features = [], []
     with evaluating(model):
@@ -287,4 +290,4 @@ def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tupl
                 logits.append(model.head(features[-1]).float())
             else:
                 logits.append(model(images).float())
-    return torch.cat(logits), torch.cat(features) if split else None
+    return torch.cat(logits), torch.cat(features) if split else torch.empty(0)

@@ -65,6 +65,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("source_before", _real, "fraction", "source model on the source test images"),
     Column("source_after", _real, "fraction", "adapted model on the source test images; below before: forgetting"),
     Column("predictions", pa.binary(), "class", "prediction for each target test image, one byte (two above 256)"),
+    Column("predictions_before", pa.binary(), "class", "the source model's prediction for each of them"),
+    Column("truth", pa.binary(), "class", "the label of each of them"),
     Column("checkpoint_progress", _reals, "fraction", "share of the budget spent at each checkpoint"),
     Column("checkpoint_accuracy", _reals, "fraction", "target test accuracy at each checkpoint (for the oracle)"),
     Column("checkpoint_loss", _reals, "", "mean training loss since the checkpoint before"),

@@ -6,7 +6,7 @@ Yaroslav Ganin et al.: Domain-Adversarial Training of Neural Networks, JMLR 17, 
     lambda = 2 / (1 + exp(-10 p)) - 1     lr = lr_0 / (1 + 10 p)^0.75     p: progress over the whole run
 
 L_d is the binary cross-entropy of the critic on half a batch from each domain. Lambda scales only what reaches the
-features, so the critic learns at full weight. Batch norm sees each domain in its own batch. Departs from the paper
+features, so the critic learns at full weight. Batch norm sees both halves as one batch. Departs from the paper
 in starting from the source-trained model, as every method here does.
 """
 
@@ -35,7 +35,8 @@ class DANN:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr / (1 + 10 * batch.progress) ** 0.75
             strength = 2 / (1 + exp(-10 * batch.progress)) - 1
-            source, target = model.features(batch.source_images), model.features(batch.target_images)
+            images = torch.cat([batch.source_images, batch.target_images])
+            source, target = model.features(images).chunk(2)
             prediction = cross_entropy(model.head(source), batch.source_labels)
             domain = domain_loss(critic(reverse_gradient(source, strength)), critic(reverse_gradient(target, strength)))
             batch.minimise(prediction + domain, optimizer)

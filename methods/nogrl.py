@@ -36,7 +36,8 @@ class NoGRL:
         optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
         for batch in target_data.batches(model):
             alpha = 1 / (1 + exp(-self.gamma * batch.progress))
-            source, target = model.features(batch.source_images), model.features(batch.target_images)
+            images = torch.cat([batch.source_images, batch.target_images])
+            source, target = model.features(images).chunk(2)
             prediction = cross_entropy(model.head(source), batch.source_labels)
             domain = domain_loss(critic(source.detach()), critic(target.detach()))
             critic.requires_grad_(False)

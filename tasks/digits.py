@@ -67,7 +67,7 @@ def _task(
     )
 
 
-_GREY = Recipe(source_steps=2000, steps=3000)
+_GREY = Recipe(source_steps=1500, steps=1500)
 
 TASKS = (
     _task(
