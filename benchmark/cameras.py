@@ -70,7 +70,7 @@ def _rotated_colours(angle: float) -> np.ndarray:
     """All 16.8 million colours turned, uint8 (3, red, green, blue): looking up is faster than CIELAB."""
     levels = np.arange(256, dtype=np.uint8)
     colours = np.empty((3, 256, 256, 256), np.uint8)
-    for red in range(256):
-        plane = np.stack(np.meshgrid([red], levels, levels, indexing="ij"))  # (3, 1, green, blue)
-        colours[:, red] = _rotated(plane.astype(np.uint8).swapaxes(0, 1), angle)[0]
+    for reds in np.split(levels, 16):  # bounds the float copies to some 100 MB
+        some = np.stack(np.meshgrid(reds, levels, levels, indexing="ij"), axis=1)  # (reds, 3, greens, blues)
+        colours[:, reds] = _rotated(some, angle).swapaxes(0, 1)
     return colours

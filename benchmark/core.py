@@ -217,10 +217,10 @@ class Task:
     `load(task, root, cache, protocol)` reads from the data root, keeps decoded pictures under `cache`,
     gives images of the task's `image_shape` (channels, height, width), and raises MissingData with a
     remedy. The first entry of `protocols` is the default; `backbone` is the default network. `datasets`
-    names what `dabench data` would fetch, `folders` the user's own pictures. `note` is shown wherever the task's numbers are. The order of
-    `class_names` is the order of the class indices. `pretrained` means that the source model is the published
-    network itself, its logits cut to `logit_indices` where those are given. Where there is a `camera`, the
-    target is what it sees of the source's pictures.
+    names what `dabench data` would fetch, `folders` the user's own pictures. `note` is shown wherever the
+    task's numbers are. The order of `class_names` is the order of the class indices. `pretrained` means
+    that the source model is the published network itself, its logits cut to `logit_indices` where those
+    are given. Where there is a `camera`, the target is what it sees of the source's pictures.
     """
 
     name: str

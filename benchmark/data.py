@@ -404,7 +404,7 @@ def _imagenet_files(root: Path) -> list[Path]:
 
 
 def imagenet(root: Path) -> list[Picture]:
-    """ILSVRC2012's validation pictures in the order of their IDs; labels in the order of sorted WordNet IDs."""
+    """ILSVRC2012's validation pictures in the order of their IDs, labelled by sorted WordNet IDs."""
     files = _imagenet_files(root)
     if files[0].parent.name.startswith("n"):
         classes = {wnid: index for index, wnid in enumerate(_wnids())}
@@ -550,10 +550,11 @@ _TOML_TYPES = {
 
 
 def task_from_toml(path: Path) -> Task:
-    """The task a TOML file declares: `name`, `source`, and `target` or `camera`; folders relative to the file.
+    """The task a TOML file declares: `name`, `source`, and `target` or `camera`.
 
-    Optional: `angle` (rotated), `exponents` (power), `backbone`, `protocol`, `image_size`, `source_steps`,
-    `steps`, `batch_size`. Raises DabenchError that names the file, the key and the remedy.
+    Folders are relative to the file. Optional: `angle` (rotated), `exponents` (power), `backbone`,
+    `protocol`, `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that
+    names the file, the key and the remedy.
     """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -757,7 +758,7 @@ DATASETS = {
         Dataset(
             name="imagenette",
             licence="ImageNet's terms for the pictures (non-commercial research)",
-            citation="Howard, Imagenette: a smaller subset of 10 easily classified classes from ImageNet, 2019",
+            citation="Howard, Imagenette: 10 easily classified classes of ImageNet, 2019",
             homepage="https://github.com/fastai/imagenette",
             size="342 MB",
             files=_imagenette_files,

@@ -16,7 +16,7 @@ OFFICIAL = Protocol(
 )
 IMAGENETTE = Protocol(
     name="official",
-    adapts_on="90 % of imagenette's training pictures behind the camera (10 % validate, by a hash of the names)",
+    adapts_on="90 % of imagenette's training pictures behind the camera (10 % validate)",
     scores_on="imagenette's validation pictures behind the camera",
 )
 

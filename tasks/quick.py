@@ -1,4 +1,4 @@
-"""Tasks that need no download: digits shipped with installed packages, and coloured shapes made on the spot."""
+"""Tasks that need no download: digits from installed packages, and coloured shapes made on the spot."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _SHAPE_CLASSES = {
 
 
 def shapes() -> tuple[Domain, Domain]:
-    """Synthetic: a coloured shape on a mottled ground, (n, 3, 32, 32); 3,000 to train on and 1,000 held out."""
+    """Synthetic: a coloured shape on a mottled ground, (n, 3, 32, 32); 3,000 to train on, 1,000 held out."""
     generator = np.random.default_rng(0)
     return _drawn_shapes(generator, 3000), _drawn_shapes(generator, 1000)
 
