@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dabench.cameras import Power, Rotated
 from dabench.core import DabenchError
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import savemat
+
 from dabench import data
 from dabench.cameras import Power, Rotated
 from dabench.core import DabenchError, Domains, MissingData
 from dabench.tasks import cameras, imagenet
-from PIL import Image
-from scipy.io import savemat
 
 SHAPE = (3, 16, 16)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dabench.cameras import Rotated
 from dabench.core import DabenchError
 from dabench.data import DATASETS, IMAGENETTE_CLASSES, fingerprint
