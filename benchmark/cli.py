@@ -7,6 +7,7 @@ where a command needs them, so that help, lists and mistyped names answer at onc
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -128,7 +129,7 @@ def run(
         seeds=_seeds(seeds),
         budget=_at_least(budget, 1e-6, "--budget", "above 0, such as 1"),
         backbone=backbone,
-        image_size=image_size and _at_least(image_size, 8, "--image-size", "of 8 pixels or more"),
+        image_size=None if image_size is None else _at_least(image_size, 8, "--image-size", "of 8 pixels or more"),
         protocol=protocol,
         labels=_label_budgets(labels),
         target_images=ALL if target_images is None else _at_least(target_images, 1, "--target-images", "of 1 or more"),
@@ -177,7 +178,7 @@ def _label_budgets(text: str) -> tuple[int, ...]:
 
 
 def _at_least(value: Any, least: Any, option: str, wanted: str) -> Any:
-    if not value >= least:
+    if not least <= value < math.inf:
         raise DabenchError(f"{option} {value}: give a number {wanted}")
     return value
 

@@ -247,7 +247,8 @@ def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...]
 # Requests and the machine
 
 
-def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None) -> None:
+def check_name(name: str) -> None:
+    """Raises DabenchError for a backbone that neither dabench nor timm knows."""
     known = [*OWN_NETS, *timm.list_models(), *timm.list_pretrained()]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -255,6 +256,10 @@ def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices:
             f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(OWN_NETS)}, or a name that timm knows"
         )
         raise DabenchError(f"no backbone '{name}'; {suggestion}")
+
+
+def _check_request(name: str, num_classes: int, pretrained: bool, logit_indices: tuple[int, ...] | None) -> None:
+    check_name(name)
     if name in OWN_NETS and pretrained:
         raise DabenchError(f"backbone '{name}' has no pretrained weights; use --backbone {PACKAGED}")
     if logit_indices is None:

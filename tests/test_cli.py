@@ -1,0 +1,335 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dabench import cli, registry, store
+
+ENDLESS = "for _ in iter(int, 1): pass"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Options for a cache and a data root that the tests of this file share."""
+    return ["--cache", str(tmp_path_factory.mktemp("cache")), "--data", str(tmp_path_factory.mktemp("data"))]
+
+
+@pytest.fixture
+def dabench(capsys):
+    """Runs the command line in this process: gives exit code, stdout and stderr."""
+
+    def call(*arguments):
+        registry.method_code.cache_clear()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def sweep(dabench, folders, tiny_task, tmp_path):
+    """`dabench run` on the tiny task, one seed and half the budget, with results in tmp_path / "results"."""
+
+    def call(*arguments):
+        return dabench(*command(tiny_task, folders, tmp_path / "results"), *arguments)
+
+    return call
+
+
+def command(task, folders, results):
+    fixed = ["run", "--tasks", task, "--seeds", "1", "--budget", "0.5", "--workers", "1", "--results", results]
+    return [str(part) for part in (*fixed, *folders)]
+
+
+def started(arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "dabench.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "--methods", "dan"], "no method 'dan'; did you mean 'dann'?"),
+        (["run", "--tasks", "fonts-optdigit"], "no task 'fonts-optdigit'; did you mean 'fonts-optdigits'?"),
+        (["run", "--methods", "dann[lrr=1]"], "has no parameter 'lrr'"),
+        (["run", "--methods", "dann[lr=7]"], "choose a value from 1e-05 to 1.0"),
+        (["run", "--seeds", "0"], "--seeds 0: give a count above 0"),
+        (["run", "--seeds", "three"], "--seeds three"),
+        (["run", "--budget", "0"], "--budget 0.0: give a number above 0"),
+        (["run", "--budget", "nan"], "--budget nan"),
+        (["run", "--budget", "inf"], "--budget inf"),
+        (["run", "--labels", "0"], "--labels 0: give counts a class above 0, or all"),
+        (["run", "--labels", "3,few"], "--labels 3,few"),
+        (["run", "--target-images", "0"], "--target-images 0"),
+        (["run", "--image-size", "0"], "--image-size 0"),
+        (["run", "--workers", "0"], "--workers 0"),
+        (["run", "--device", "tpu"], "no device 'tpu'; choose auto, cpu, cuda or cuda:0"),
+        (["run", "--device", "cuda:99"], "no device 'cuda:99'"),
+        (["run", "--protocol", "nope", "--tasks", "fonts-optdigits"], "has no protocol 'nope'; it has: holdout"),
+        (["run", "--backbone", "resnet81", "--methods", "tent"], "no backbone 'resnet81'; did you mean 'resnet"),
+        (["show", "nothing"], "write TASK/METHOD"),
+        (["data", "download", "mnits"], "did you mean 'mnist'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_request_is_one_line_and_exit_2(dabench, tmp_path, monkeypatch, folders, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    places = folders if arguments[0] == "run" else []
+    code, out, err = dabench(*arguments, *places)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert complaint in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "results").exists()
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(dabench):
+    for arguments in (["--debug", "run", "--methods", "dan"], ["run", "--methods", "dan", "--debug"]):
+        code, _, err = dabench(*arguments)
+        assert code == 2
+        assert "Traceback" in err
+
+
+def test_an_unknown_option_is_exit_2(dabench):
+    code, _, err = dabench("run", "--seed", "3")
+    assert code == 2
+    assert "--seeds" in err
+
+
+def test_a_results_folder_that_cannot_be_written_stops_before_the_first_cell(sweep, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    code, _, err = sweep("--methods", "source_only")
+    assert code == 2
+    assert re.search("cannot write into .*results.*choose another folder with --results", err)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_results_folder_stops_before_the_first_cell(sweep, tmp_path):
+    (tmp_path / "results").mkdir(mode=0o500)
+    code, _, err = sweep("--methods", "source_only")
+    assert code == 2
+    assert "Permission denied" in err
+
+
+def test_missing_data_alone_is_exit_2_and_beside_others_is_not(dabench, sweep, folders, tmp_path):
+    code, out, _ = dabench("run", "--tasks", "mnist-usps", "--results", tmp_path / "results", *folders)
+    assert code == 2
+    assert "missing  mnist-usps" in out
+    assert "dabench data download mnist" in out
+
+
+# ------------------------------------------------------------------------------------------------- the sweep
+
+
+def test_a_sweep_runs_stores_sums_up_and_is_not_run_again(sweep, tmp_path):
+    code, out, _ = sweep("--methods", "source_only,dann")
+    assert code == 0
+    assert "2 cells to run, 0 stored already" in out
+    assert re.search(r"\[2/2\] digits-turned · \w+ · seed 0 +\d+\.\d %  +[+-]\d+\.\d", out)
+    assert re.search(r"digits-turned  dann +\d+\.\d +- +[+-]\d+\.\d +1\n", out)
+    assert "next: dabench report" in out
+    code, out, _ = sweep("--methods", "source_only,dann")
+    assert code == 0
+    assert "0 cells to run, 2 stored already" in out
+    assert re.search(r"digits-turned  dann +\d+\.\d", out)
+
+
+def test_a_failed_cell_is_listed_with_its_reason_and_exit_1(sweep, own_method):
+    broken = own_method("broken", "raise ValueError('no [bold] luck')")
+    code, out, err = sweep("--methods", f"{broken},source_only")
+    assert code == 1
+    assert "1 of 2 cells failed" in err
+    assert "digits-turned · broken · seed 0: ValueError: no [bold] luck (broken.py, line 14)" in err
+    assert "Traceback" not in err
+    assert "source_only" in out
+    code, _, err = sweep("--methods", str(broken), "--debug")
+    assert "Traceback" in err
+
+
+def test_a_dry_run_tells_what_would_happen_and_does_none_of_it(sweep, tmp_path):
+    sweep("--methods", "source_only")
+    code, out, _ = sweep("--methods", "source_only,tent,finetune_last1", "--seeds", "2", "--dry-run")
+    assert code == 0
+    assert "run      digits-turned: finetune_last1 x2, source_only, tent x2" in "".join(sorted_names(out))
+    assert "cached   digits-turned: source_only" in out
+    assert "6 cells: 5 run, 1 cached, 0 refused, 0 missing; about 0:00:" in out
+    assert len(store.load(tmp_path / "results")) == 1
+
+
+def sorted_names(out):
+    """The lines with the methods in name order."""
+    for line in out.splitlines(keepends=True):
+        head, colon, names = line.rstrip("\n").partition(": ")
+        yield head + colon + ", ".join(sorted(names.split(", "))) + "\n"
+
+
+def test_force_runs_stored_cells_again(sweep):
+    sweep("--methods", "source_only")
+    _, out, _ = sweep("--methods", "source_only", "--force")
+    assert "1 cells to run, 0 stored already" in out
+
+
+def test_editing_a_method_reruns_its_cells_only_and_a_comment_none(sweep, own_method):
+    first, second = own_method("first", "x = 1"), own_method("second", "x = 1")
+    both = ["--methods", f"{first},{second}"]
+    sweep(*both)
+    own_method("first", "x = 1  # the one")
+    assert "0 run, 2 cached" in sweep(*both, "--dry-run")[1]
+    own_method("first", "x = 2")
+    assert "run      digits-turned: first\n" in sweep(*both, "--dry-run")[1]
+    assert "cached   digits-turned: second\n" in sweep(*both, "--dry-run")[1]
+
+
+def test_a_corrupt_file_is_named_and_its_cells_run_again(sweep, tmp_path):
+    sweep("--methods", "source_only,tent")
+    store.path_of(tmp_path / "results", "digits-turned", "tent").write_bytes(b"PAR1 not any more")
+    code, out, err = sweep("--methods", "source_only,tent")
+    assert code == 0
+    assert "tent.parquet" in err
+    assert "1 cells to run, 1 stored already" in out
+
+
+def test_refusals_are_listed_and_are_no_failure(sweep):
+    code, out, _ = sweep("--methods", "finetune_last1", "--protocol", "same")
+    assert code == 0
+    assert "refused  digits-turned: finetune_last1: protocol 'same' scores the images that adapt" in out
+
+
+def test_show_prints_every_seed_with_parameters_and_provenance(sweep, dabench, tmp_path):
+    sweep("--methods", "adapternet[depth=2]", "--seeds", "4,7")
+    code, out, _ = dabench("show", "digits-turned/adapternet", "--results", tmp_path / "results")
+    assert code == 0
+    assert "digits-turned · adapternet[depth=2] · seed 4 · ok" in out
+    assert "digits-turned · adapternet[depth=2] · seed 7 · ok" in out
+    assert '"depth": 2' in out
+    code, _, err = dabench("show", "digits-turned/dann", "--results", tmp_path / "results")
+    assert code == 2
+    assert "stored for it: adapternet[depth=2]" in err
+
+
+def test_the_report_is_written_and_checked(sweep, dabench, tmp_path):
+    board = tmp_path / "leaderboard.md"
+    options = ["--results", tmp_path / "results", "--output", board]
+    assert dabench("report", *options)[0] == 2
+    sweep("--methods", "source_only,dann", "--seeds", "2")
+    assert dabench("report", *options, "--check")[0] == 1
+    assert dabench("report", *options)[0] == 0
+    assert "digits-turned" in board.read_text()
+    assert dabench("report", *options, "--check")[0] == 0
+    board.write_text(board.read_text() + "edited")
+    code, _, err = dabench("report", *options, "--check")
+    assert code == 1
+    assert "write it anew with `dabench report`" in err
+
+
+def test_rows_leave_as_json_and_csv(sweep, dabench, tmp_path):
+    sweep("--methods", "source_only")
+    for kind in ("json", "csv"):
+        file = tmp_path / f"rows.{kind}"
+        assert dabench("report", "--results", tmp_path / "results", "--format", kind, "--output", file)[0] == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert row["method"] == "source_only"
+    assert (tmp_path / "rows.csv").read_text().startswith("key,task,")
+
+
+# -------------------------------------------------------------------------------------------- lists and checks
+
+
+def test_lists_speak_json(dabench):
+    methods = {method["name"]: method for method in json.loads(dabench("list", "methods", "--json")[1])}
+    assert methods["dann"]["setting"] == "unsupervised"
+    assert methods["dann"]["parameters"]["lr"] == 0.01
+    tasks = {task["name"]: task for task in json.loads(dabench("list", "tasks", "--json")[1])}
+    assert tasks["fonts-optdigits"]["family"] == "quick"
+    assert "fonts-optdigits" in dabench("list", "tasks")[1]
+    assert "Ganin" in dabench("list", "methods")[1]
+
+
+def test_data_status_says_what_is_missing(dabench, tmp_path):
+    code, out, _ = dabench("data", "status", "--data", tmp_path)
+    assert code == 0
+    assert re.search(r"mnist +missing", out)
+
+
+def test_check_passes_a_good_method_and_names_what_a_bad_one_breaks(dabench, own_method):
+    code, out, _ = dabench("check", own_method("good_one"))
+    assert code == 0
+    assert "FAILED" not in out
+    bad = own_method("bad_one", "for batch in target_data.batches(model): batch.target_labels")
+    code, out, _ = dabench("check", bad)
+    assert code == 1
+    assert "asked for target_labels" in out
+
+
+# ------------------------------------------------------------------------------------- interruptions, company
+
+
+def until(process, words):
+    """Reads the process's lines until one holds the words."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return
+    pytest.fail(f"no '{words}' in {lines}: {process.stderr.read()}")
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(sweep, tiny_task, folders, tmp_path, own_method):
+    methods = ["--methods", f"source_only,{own_method('endless', ENDLESS)}"]
+    with started([*command(tiny_task, folders, tmp_path / "results"), *methods]) as process:
+        until(process, "[1/2]")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        (line,) = process.stderr.read().splitlines()
+    assert "the same command goes on" in line
+    assert "1 run, 1 cached" in sweep(*methods, "--dry-run")[1]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of Linux")
+def test_kill_loses_the_running_cell_alone_and_leaves_no_worker(sweep, tiny_task, folders, tmp_path, own_method):
+    methods = ["--methods", f"source_only,{own_method('endless', ENDLESS)}", "--workers", "2"]
+    with started([*command(tiny_task, folders, tmp_path / "results"), *methods]) as process:
+        until(process, "[1/2]")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    assert store.corrupt(tmp_path / "results") == []
+    assert "1 run, 1 cached" in sweep(*methods, "--dry-run")[1]
+    assert children
+    for child in children:
+        while alive(child):
+            pass
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_two_sweeps_at_once_share_a_results_folder(tiny_task, folders, tmp_path):
+    arguments = [*command(tiny_task, folders, tmp_path / "results"), "--methods", "source_only,tent,dann"]
+    with started(arguments) as first, started(arguments) as second:
+        assert (first.wait(120), second.wait(120)) == (0, 0)
+    rows = store.load(tmp_path / "results").to_pylist()
+    assert sorted(row["method"] for row in rows) == ["dann", "source_only", "tent"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert store.corrupt(tmp_path / "results") == []

@@ -1,0 +1,192 @@
+import os
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dabench import plan, registry, runner, store
+from dabench.plan import Place, Request, State
+
+MEASURED = ("accuracy", "nll", "predictions", "checkpoint_accuracy", "checkpoint_loss", "source_after")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One thread, and a cache of source models that the tests of this file share."""
+    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+
+
+def planned(task, methods, place, results, **wishes):
+    request = Request(
+        tasks=registry.tasks(str(task)),
+        methods=registry.methods(methods),
+        **{"seeds": (0,), "budget": 0.5, **wishes},
+    )
+    return plan.plan(request, place.data, place.cache, results)
+
+
+def sweep(task, methods, place, results, workers=1, **wishes):
+    """Runs what is not stored; gives every stored row by its variant and seed."""
+    cells = planned(task, methods, place, results, **wishes)
+    runner.run(cells, place, results, workers=workers, listen=lambda word: None)
+    return {(row["variant"], row["seed"]): row for row in store.load(results).to_pylist()}
+
+
+def states(cells):
+    return [each.state for each in cells]
+
+
+def test_a_method_that_raises_becomes_a_row_and_the_sweep_goes_on(tiny_task, place, tmp_path, own_method):
+    broken = own_method("broken", "raise ValueError('no luck')")
+    rows = sweep(tiny_task, f"{broken},source_only", place, tmp_path)
+    assert rows["broken", 0]["status"] == "failed"
+    assert rows["broken", 0]["reason"] == "ValueError: no luck (broken.py, line 14)"
+    assert rows["broken", 0]["accuracy"] is None
+    assert rows["source_only", 0]["status"] == "ok"
+
+
+def test_a_failed_cell_is_tried_again_and_a_finished_one_is_not(tiny_task, place, tmp_path, own_method):
+    broken = own_method("broken", "raise ValueError('no luck')")
+    sweep(tiny_task, f"{broken},source_only", place, tmp_path)
+    assert states(planned(tiny_task, f"{broken},source_only", place, tmp_path)) == [State.RUN, State.CACHED]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("next(model.parameters()).data.fill_(float('nan'))", "logits"),
+        (
+            "import torch\nweight = next(model.parameters())\n"
+            "optimizer = torch.optim.SGD([weight], lr=1)\n"
+            "for batch in target_data.batches(model):\n    batch.minimise((weight * float('nan')).sum(), optimizer)",
+            "the loss of 'diverging_1' became nan",
+        ),
+    ],
+    ids=["0", "1"],
+)
+def test_numbers_that_are_not_finite_fail_with_a_remedy(tiny_task, place, tmp_path, own_method, request, body, reason):
+    method = own_method(f"diverging_{request.node.callspec.id}", body)
+    (row,) = sweep(tiny_task, str(method), place, tmp_path).values()
+    assert row["status"] == "failed"
+    assert reason in row["reason"]
+    assert "lower lr" in row["reason"]
+
+
+def test_what_was_not_granted_fails_with_the_remedy(tiny_task, place, tmp_path, own_method):
+    greedy = own_method("greedy", "for batch in target_data.batches(model): batch.source_images")
+    (row,) = sweep(tiny_task, str(greedy), place, tmp_path).values()
+    assert row["status"] == "failed"
+    assert "'greedy' asked for source_images" in row["reason"]
+
+
+def test_nothing_to_do_is_a_refused_row_that_is_not_tried_again(tiny_task, place, tmp_path, own_method):
+    idle = own_method("idle", "from dabench.core import NotApplicable; raise NotApplicable('no batch norm')")
+    (row,) = sweep(tiny_task, str(idle), place, tmp_path).values()
+    assert (row["status"], row["reason"]) == ("refused", "no batch norm")
+    assert states(planned(tiny_task, str(idle), place, tmp_path)) == [State.CACHED]
+
+
+def test_the_same_cell_gives_the_same_bits_alone_and_beside_others(tiny_task, place, tmp_path):
+    methods = "dann,tent"
+    first = sweep(tiny_task, methods, place, tmp_path / "first", seeds=(0, 1))
+    elsewhere = replace(place, cache=tmp_path / "cache")
+    second = sweep(tiny_task, methods, elsewhere, tmp_path / "second", workers=2, seeds=(0, 1))
+    assert first.keys() == second.keys()
+    for cell, row in first.items():
+        # In words, because a NaN equals no other.
+        assert repr([row[name] for name in MEASURED]) == repr([second[cell][name] for name in MEASURED])
+    assert first["dann", 0]["predictions"] != first["dann", 1]["predictions"]
+
+
+def test_the_global_random_state_is_as_it_was(tiny_task, place, tmp_path, own_method):
+    body = "import random, numpy, torch; random.random(), numpy.random.random(), torch.rand(1)"
+    noisy = own_method("noisy", body)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    (row,) = sweep(tiny_task, str(noisy), place, tmp_path).values()
+    assert row["status"] == "ok"
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+
+
+def test_a_worker_that_dies_takes_its_cell_alone(tiny_task, place, tmp_path, own_method):
+    deadly = own_method("deadly", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    rows = sweep(tiny_task, f"{deadly},source_only,dann", place, tmp_path, workers=2)
+    assert rows["deadly", 0]["status"] == "failed"
+    assert "its process died" in rows["deadly", 0]["reason"]
+    assert rows["source_only", 0]["status"] == rows["dann", 0]["status"] == "ok"
+
+
+def test_label_budgets_multiply_the_methods_that_see_labels(tiny_task, place, tmp_path):
+    cells = planned(tiny_task, "finetune_last1,dann,target_supervised", place, tmp_path, labels=(1, 3, plan.ALL))
+    assert [(each.cell.variant.name, each.cell.labels) for each in cells] == [
+        ("finetune_last1", 1),
+        ("finetune_last1", 3),
+        ("finetune_last1", plan.ALL),
+        ("dann", 0),
+        ("target_supervised", plan.ALL),
+    ]
+    sweep(tiny_task, "finetune_last1,dann", place, tmp_path, labels=(3,))
+    again = planned(tiny_task, "finetune_last1,dann", place, tmp_path, labels=(5,))
+    assert states(again) == [State.RUN, State.CACHED]
+
+
+def test_a_transductive_protocol_refuses_who_sees_the_labels(tiny_task, place, tmp_path):
+    cells = planned(tiny_task, "finetune_last1,tent", place, tmp_path, protocol="same")
+    assert states(cells) == [State.REFUSED, State.RUN]
+    assert "labels the method would have seen" in cells[0].reason
+    runner.run(cells[:1], place, tmp_path, workers=1, listen=lambda word: None)
+    assert states(planned(tiny_task, "finetune_last1", place, tmp_path, protocol="same")) == [State.CACHED]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"budget": 0.25}, {"seeds": (1,)}, {"backbone": "lenet"}, {"protocol": "same"}, {"target_images": 50}],
+    ids=lambda wish: next(iter(wish)),
+)
+def test_another_wish_is_another_cell(tiny_task, place, tmp_path, wish):
+    (usual,) = planned(tiny_task, "dann", place, tmp_path)
+    (other,) = planned(tiny_task, "dann", place, tmp_path, **wish)
+    assert usual.key != other.key
+
+
+def test_the_rows_say_how_they_were_made(tiny_task, place, tmp_path):
+    (row,) = sweep(tiny_task, "adapternet[depth=2]", place, tmp_path).values()
+    assert row["variant"] == "adapternet[depth=2]"
+    assert '"depth": 2' in row["params"]
+    assert row["steps"] == 6
+    assert len(row["checkpoint_progress"]) == len(row["checkpoint_accuracy"]) > 1
+    assert row["checkpoint_progress"][-1] == 1.0
+    assert row["n_target"] == 245  # of 300: every fifth image of a class validates
+    assert row["n_test"] == len(row["predictions"]) == 100
+    assert row["trained_parameters"] == 4  # two 1x1 convolutions of one channel, each a weight and a bias
+    assert row["threads"] == 1
+    assert "torch" in row["version"]
+
+
+def test_the_oracle_and_the_floor_are_rows(tiny_task, place, tmp_path):
+    rows = sweep(tiny_task, "source_only,target_supervised", place, tmp_path, budget=5.0)
+    floor, ceiling = rows["source_only", 0], rows["target_supervised", 0]
+    assert floor["accuracy"] == floor["accuracy_before"] == ceiling["accuracy_before"]
+    assert floor["trained_parameters"] == 0
+    assert ceiling["accuracy"] > floor["accuracy"] + 0.1
+
+
+def test_past_rows_tell_how_long_a_sweep_takes(tiny_task, place, tmp_path):
+    waiting = planned(tiny_task, "dann", place, tmp_path, seeds=(0, 1))
+    assert plan.seconds_expected(waiting, tmp_path) is None
+    sweep(tiny_task, "dann", place, tmp_path)
+    waiting = planned(tiny_task, "dann", place, tmp_path, seeds=(0, 1, 2))
+    (past,) = store.load(tmp_path).to_pylist()
+    assert plan.seconds_expected(waiting, tmp_path) == pytest.approx(2 * (past["seconds"] + past["seconds_scoring"]))
+    assert plan.seconds_expected(waiting[:1], tmp_path) == 0
+
+
+def test_the_listener_hears_each_cell_start_and_end(tiny_task, place, tmp_path):
+    heard = []
+    cells = planned(tiny_task, "source_only", place, tmp_path, seeds=(0, 1))
+    runner.run(cells, place, tmp_path, workers=1, listen=heard.append)
+    ends = [word for word in heard if isinstance(word, runner.Finished)]
+    assert [word.planned.key for word in ends] == [each.key for each in cells]
+    assert isinstance(heard[0], runner.Progress)
+    assert {word.worker for word in heard} == {os.getpid()}
