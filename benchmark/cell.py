@@ -254,6 +254,7 @@ def _subset(pictures: Pictures, index: np.ndarray) -> Pictures:
 # ---------------------------------------------------------------------------------------- the source model
 
 
+_SOURCE_MODELS_KEPT = 5
 _source_models: dict[tuple[str, str, Place], SourceModel] = {}
 
 
@@ -289,7 +290,8 @@ def _source_model(
     test_logits, _ = predict(model, scene.target_test)
     source_logits, _ = predict(model, scene.source_test)
     accuracy = scores.accuracy(source_logits, scene.source_test.labels)
-    _source_models.clear()
+    if len(_source_models) >= _SOURCE_MODELS_KEPT:
+        _source_models.pop(next(iter(_source_models)))
     _source_models[memory] = SourceModel(model, test_logits, accuracy, seconds)
     return _source_models[memory], not math.isnan(seconds)
 
