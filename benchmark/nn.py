@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -158,3 +159,65 @@ def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     if not found:
         raise NotApplicable("the backbone has no batch norm to adapt; choose one that has (--backbone lenet_bn)")
     return found
+
+
+def layers_of(model: nn.Module, kind: str) -> list[nn.Module]:
+    """The layers of a kind (conv, batchnorm or activation) in order; raises NotApplicable where there are none.
+
+    An activation that a network applies as a function is no layer. A batch norm with its activation fused in
+    (timm's BatchNormAct2d) is found as a batch norm, whose output is the activation's, and as the activation in it.
+    """
+    activations = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish)
+    kinds = {"conv": nn.Conv2d, "batchnorm": nn.modules.batchnorm._BatchNorm, "activation": activations}
+    found = [module for module in model.modules() if isinstance(module, kinds[kind])]
+    if not found:
+        raise NotApplicable(f"the backbone has no {kind} layer; choose one that has (--backbone lenet_bn)")
+    return found
+
+
+def follow_by(model: nn.Module, layer: nn.Module, follower: nn.Module) -> None:
+    """Puts `follower` after `layer`, in place: what the network calls is now both."""
+    place = next(name for name, module in model.named_modules() if module is layer)
+    parent, _, child = place.rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Sequential(layer, follower))
+
+
+@contextmanager
+def hooked(layers: Sequence[nn.Module], hook: Callable[[nn.Module, Any, Tensor], Tensor | None]) -> Iterator[None]:
+    """Inside, each layer's output is what `hook(layer, inputs, output)` gives; afterwards its own again."""
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def coral(source: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of the covariances over 4 d^2, of (batch, d) each (Sun & Saenko, ECCV workshops 2016)."""
+    difference = source.T.cov() - target.T.cov()
+    return difference.square().sum() / (4 * source.shape[1] ** 2)
+
+
+def squared_distances(points: Tensor) -> Tensor:
+    """Between all pairs, (n, n), of points (n, d)."""
+    norms = points.square().sum(1)
+    return (norms[:, None] + norms - 2 * points @ points.T).clamp_min(0)
+
+
+def gaussian_kernels(points: Tensor) -> Tensor:
+    """The sum of five Gaussian kernels between all pairs, (n, n), of points (n, d).
+
+    Their variances are 2^-3 ... 2^1 times the mean squared distance of two different points, held constant
+    for the gradient (Long et al., ICML 2015).
+    """
+    squared = squared_distances(points)
+    count = len(points)
+    mean = squared.detach().sum().clamp_min(1e-12) / (count * (count - 1))
+    return torch.stack([(-squared / (2 * mean * 2.0**k)).exp() for k in range(-3, 2)]).sum(0)
+
+
+def mmd(kernel: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy from a kernel between all pairs, half of the points from each domain."""
+    half = len(kernel) // 2
+    return kernel[:half, :half].mean() + kernel[half:, half:].mean() - 2 * kernel[:half, half:].mean()
