@@ -509,7 +509,7 @@ def reproduce(
     """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
     from dabench import reproduce as reproductions
 
-    study = reproductions.study(paper, data, cache, backbone, image_size)
+    study = reproductions.study(paper, data, backbone, image_size)
     for words in study.substitutions:
         out.print(f"substitution: {words}", markup=False)
     scale = _at_least(scale, 1e-6, "--scale", "above 0, such as 1")
