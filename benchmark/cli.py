@@ -429,6 +429,130 @@ def _readable(value: Any) -> str:
     return str(value)
 
 
+Seeds = Annotated[str, typer.Option(help="How many (3), or which (0,1,2; a single one: 5,).")]
+Backbone = Annotated[str | None, typer.Option(help="One of dabench's networks or any of timm's.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images, in pixels.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")]
+Workers = Annotated[int | None, typer.Option(help="Cells at once; else by the cores, and 1 on a GPU.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
+
+
+@app.command()
+def curve(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="One task, such as imagenet-rotated.")],
+    data: Data,
+    cache: Cache,
+    parameter: Annotated[str, typer.Option(help="A camera's number, labels, or a hyper-parameter.")] = "angle",
+    values: Annotated[
+        str | None, typer.Option(help="0:360:10 (both ends inside), or 0.05,0.2; labels: 1,10,all.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="As for run; else source_only, or those that see labels.")] = None,
+    seeds: Seeds = "1",
+    budget: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    protocol: Annotated[str | None, typer.Option(help="Which images adapt and score; else the task's first.")] = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    results: Results = Path("results"),
+    dry_run: DryRun = False,
+) -> None:
+    """Draw accuracy against severity, target labels or a hyper-parameter: a table and a plot in results/curves."""
+    from dabench import curves, plan, registry, store
+
+    if values is None and parameter not in curves.DEFAULT_VALUES:
+        raise DabenchError(f"--parameter {parameter} needs --values, such as 0.05,0.2,0.6")
+    request = plan.Request(
+        tasks=(),
+        methods=(),
+        seeds=_seeds(seeds),
+        budget=_at_least(budget, 1e-6, "--budget", "above 0, such as 1"),
+        backbone=backbone,
+        image_size=None if image_size is None else _at_least(image_size, 8, "--image-size", "of 8 pixels or more"),
+        protocol=protocol,
+    )
+    drawn = curves.curve(
+        task,
+        registry.methods(methods or curves.DEFAULT_METHODS.get(parameter, "source_only")),
+        parameter,
+        curves.values(values or curves.DEFAULT_VALUES[parameter], parameter),
+        request,
+        lambda each: plan.plan(each, data, cache, results),
+    )
+    failed = _carry_out_unless_dry(
+        [each for _, each in drawn.cells], device, workers, data, cache, results, dry_run, context
+    )
+    if not dry_run:
+        for path in curves.write(results, drawn, store.load(results, curves.COLUMNS).to_pylist()):
+            out.print(str(path), markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def reproduce(
+    context: typer.Context,
+    paper: Annotated[str, typer.Argument(help="adapternet, nogrl, activation-shaping or lectures.")],
+    data: Data,
+    cache: Cache,
+    scale: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
+    seeds: Annotated[
+        str | None, typer.Option(help="As for run; else as many as the paper's protocol asks for.")
+    ] = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    results: Results = Path("results"),
+    dry_run: DryRun = False,
+) -> None:
+    """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
+    from dabench import reproduce as reproductions
+
+    study = reproductions.study(paper, data, backbone, image_size)
+    for words in study.substitutions:
+        out.print(f"substitution: {words}", markup=False)
+    scale = _at_least(scale, 1e-6, "--scale", "above 0, such as 1")
+    planned = reproductions.plan_study(study, scale, None if seeds is None else _seeds(seeds), data, cache, results)
+    failed = _carry_out_unless_dry(planned.cells, device, workers, data, cache, results, dry_run, context)
+    if not dry_run:
+        place, _ = _place(device, workers, 1, data, cache)
+        text, path = reproductions.write(planned, place, results)
+        out.print(f"\n{text}\n{path}", markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _carry_out_unless_dry(
+    planned: Sequence[Planned],
+    device: str,
+    workers: int | None,
+    data: Path,
+    cache: Path,
+    results: Path,
+    dry_run: bool,
+    context: typer.Context,
+) -> bool:
+    """Shows the plan, or runs what is not stored; returns whether cells failed."""
+    from dabench import plan
+
+    if workers is not None:
+        _at_least(workers, 1, "--workers", "of 1 or more")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise DabenchError(f"no device '{device}'; choose auto, cpu, cuda or cuda:0")
+    waiting = sum(each.state is plan.State.RUN for each in planned)
+    place, workers = _place(device, workers, waiting, data, cache)
+    _say_what_was_set_aside(results)
+    try:
+        if dry_run:
+            _print_plan(planned, plan.seconds_expected(tuple(planned), results), workers)
+            return False
+        _print_groups(planned, (plan.State.REFUSED, plan.State.MISSING))
+        return _carry_out(planned, place, workers, results, context.obj)
+    except KeyboardInterrupt:
+        err.print("interrupted: finished cells are kept; the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
+
+
 @datasets.command("status")
 def data_status(data: Data) -> None:
     """Which data sets are here, how large the others are, and their licences."""

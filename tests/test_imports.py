@@ -15,8 +15,9 @@ LAYERS = (
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
     {"standings", "plan", "loop"},
     {"cell"},
-    {"runner", "report", "contract"},
-    {"display"},
+    {"runner", "report", "contract", "curves", "verdicts"},
+    {"display", "papers"},
+    {"reproduce"},
     {"cli"},
 )
 # Reading a TOML file into a task is the data module's work, and finding that file the registry's.

@@ -1,0 +1,101 @@
+import pytest
+
+from dabench import curves, plan, registry, runner, store
+from dabench.core import DabenchError
+from dabench.plan import ALL, Place, Request
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "data", tmp_path / "cache", tmp_path / "results"
+
+
+def drawn(folders, parameter, values, methods="source_only", task="shapes-rotated"):
+    data, cache, results = folders
+    request = Request(tasks=(), methods=(), seeds=(0,), budget=0.01)
+    chosen = registry.methods(methods)
+    return curves.curve(task, chosen, parameter, values, request, lambda each: plan.plan(each, data, cache, results))
+
+
+def fake_rows(curve, accuracy):
+    """A row for each cell, its accuracy by the cell."""
+    return [
+        {"key": planned.key, "status": "ok", "accuracy": accuracy(planned, value)} for value, planned in curve.cells
+    ]
+
+
+def test_a_range_of_values_holds_both_its_ends():
+    assert curves.values("0:60:20", "angle") == (0, 20, 40, 60)
+    assert curves.values("0.05,0.2:0.4:0.1", "mask_rate") == (0.05, 0.2, 0.3, 0.4)
+
+
+def test_label_budgets_read_as_on_the_command_line():
+    assert curves.values("1,10,all", "labels") == (1, 10, ALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [("", "angle"), ("0:10:0", "angle"), ("10:0:1", "angle"), ("x", "angle"), ("0:1e9:1e-9", "angle"), ("0", "labels")],
+)
+def test_values_that_cannot_be_are_named(text, parameter):
+    with pytest.raises(DabenchError, match="--values"):
+        curves.values(text, parameter)
+
+
+def test_the_cameras_own_value_is_the_task_itself_so_stored_rows_count(folders):
+    at_own, elsewhere = drawn(folders, "angle", (150.0, 90.0)).cells
+    assert at_own[1].identity["task"] == "shapes-rotated"
+    assert elsewhere[1].identity["task"] == "shapes-rotated[angle=90]"
+
+
+def test_a_hyper_parameters_default_is_the_plain_method_and_others_stand_level(folders):
+    curve = drawn(folders, "depth", (5.0, 2.0), "adapternet,source_only")
+    labels = [(value, planned.cell.variant.label) for value, planned in curve.cells]
+    assert labels == [(5.0, "adapternet"), (2.0, "adapternet[depth=2]"), (None, "source_only")]
+
+
+def test_a_method_keeps_what_it_was_given_beside_the_varied_parameter(folders):
+    (cell,) = drawn(folders, "depth", (2.0,), "adapternet[lr=0.01]").cells
+    assert cell[1].cell.variant.label == "adapternet[depth=2,lr=0.01]"
+
+
+def test_an_unknown_parameter_suggests_the_nearest(folders):
+    with pytest.raises(DabenchError, match="angle"):
+        drawn(folders, "angel", (1.0,))
+
+
+def test_the_best_method_without_labels_is_the_band_of_a_label_curve(folders):
+    curve = drawn(folders, "labels", (1, ALL), "finetune_last1,source_only,adabn")
+    level = {"source_only": 0.4, "adabn": 0.6}
+    rows = fake_rows(curve, lambda planned, value: level.get(planned.cell.variant.name, 0.9 if value == ALL else 0.5))
+    found = curves.lines(curve, rows)
+    assert curves.band(found).name == "adabn"
+    (moving,) = [line for line in found if not line.level]
+    assert [mean for mean, _ in moving.figures] == [0.5, 0.9]
+
+
+def test_a_curve_without_results_says_so(folders):
+    curve = drawn(folders, "angle", (0.0,))
+    assert "No cell of this curve has a result" in curves.markdown(curve, curves.lines(curve, []))
+
+
+def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders):
+    data, cache, results = folders
+    curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
+    runner.run(
+        [planned for _, planned in curve.cells],
+        Place("cpu", 1, data, cache),
+        results,
+        workers=1,
+        listen=lambda word: None,
+    )
+
+    def written():
+        again = drawn(folders, "angle", (0.0, 90.0, 150.0))
+        assert all(planned.state is plan.State.CACHED for _, planned in again.cells)
+        return [path.read_bytes() for path in curves.write(results, again, store.load(results).to_pylist())]
+
+    table, plot = first = written()
+    assert table.count(b"\n|") == 5
+    assert b"<svg" in plot
+    assert written() == first

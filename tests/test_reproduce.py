@@ -1,0 +1,234 @@
+from dataclasses import replace
+
+import pytest
+
+from dabench import papers, registry, reproduce, runner, verdicts
+from dabench.core import DabenchError
+from dabench.papers import STUDIES, Claim, Experiment, Here, Line, Picture, Study, Table
+from dabench.plan import Place
+from dabench.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
+
+
+def row(variant, accuracy, seed=0, task="t", labels=0, **more):
+    known = {
+        "key": f"{task}{variant}{seed}{labels}",
+        "task": task,
+        "variant": variant,
+        "labels": labels,
+        "seed": seed,
+        "status": "ok",
+        "reason": "",
+        "accuracy": accuracy,
+        "accuracy_before": 0.4,
+        "source_before": 0.8,
+        "source_after": 0.7,
+        "checkpoint_accuracy": [accuracy],
+        "n_test": 1000,
+    }
+    return {**known, **more}
+
+
+def seeds(variant, *accuracies, **more):
+    return [row(variant, accuracy, seed, **more) for seed, accuracy in enumerate(accuracies)]
+
+
+NOGRL, GRL = Of("nogrl"), Of("dann")
+
+
+def test_a_difference_wholly_above_the_claim_is_reproduced():
+    rows = seeds("nogrl", 0.95, 0.96, 0.97) + seeds("dann", 0.75, 0.76, 0.78)
+    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert "n=3" in verdict.evidence
+
+
+def test_a_difference_wholly_below_the_claim_contradicts_it():
+    rows = seeds("nogrl", 0.80, 0.81, 0.82) + seeds("dann", 0.75, 0.76, 0.78)
+    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert "wholly on the other side" in verdict.evidence
+
+
+def test_a_difference_whose_interval_holds_the_claim_is_not_told_apart():
+    rows = seeds("nogrl", 0.99, 0.80, 0.95) + seeds("dann", 0.75, 0.76, 0.78)
+    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert "not told apart" in verdict.evidence
+
+
+def test_differences_are_paired_by_seed():
+    rows = seeds("nogrl", 0.50, 0.70, 0.90) + seeds("dann", 0.45, 0.65, 0.86)
+    assert Higher("t", NOGRL, GRL).judge(rows).outcome is Outcome.REPRODUCED
+
+
+def test_a_failed_row_makes_a_claim_untestable_and_says_why():
+    rows = [*seeds("dann", 0.7, 0.8), row("nogrl", None, status="failed", reason="the loss became nan")]
+    verdict = Higher("t", NOGRL, GRL).judge(rows)
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "the loss became nan" in verdict.evidence
+
+
+def test_a_single_seed_is_judged_by_the_draw_of_the_test_images():
+    close = [row("nogrl", 0.80), row("dann", 0.79)]
+    far = [row("nogrl", 0.90), row("dann", 0.79)]
+    assert Higher("t", NOGRL, GRL).judge(close).outcome is Outcome.NOT_REPRODUCED
+    assert Higher("t", NOGRL, GRL).judge(far).outcome is Outcome.REPRODUCED
+
+
+def test_a_fall_over_one_seed_has_no_interval():
+    rule = Below("t", NOGRL, verdicts.FALL, 0.01, above=True)
+    one = [row("nogrl", 0.5, checkpoint_accuracy=[0.7, 0.5])]
+    assert rule.judge(one).outcome is Outcome.NOT_TESTABLE
+    three = [row("nogrl", 0.5, seed, checkpoint_accuracy=[0.7 + seed / 100, 0.5]) for seed in range(3)]
+    assert rule.judge(three).outcome is Outcome.REPRODUCED
+
+
+def test_the_drop_is_relative_to_the_clean_accuracy():
+    rows = seeds("adapternet", 0.780, 0.784, 0.776)
+    found = Of("adapternet").measured("t", rows, verdicts.DROP)
+    assert found.mean == pytest.approx(0.025)
+    assert Below("t", Of("adapternet"), verdicts.DROP, 0.036).judge(rows).outcome is Outcome.REPRODUCED
+    assert Below("t", Of("adapternet"), verdicts.DROP, 0.020).judge(rows).outcome is Outcome.NOT_REPRODUCED
+
+
+def test_a_share_of_nothing_is_untestable():
+    rows = [row("adapternet", 0.5, accuracy_before=0.8)]
+    assert Below("t", Of("adapternet"), verdicts.RECOVERED, 0.5).judge(rows).outcome is Outcome.NOT_TESTABLE
+
+
+def test_label_budgets_are_told_apart():
+    rows = seeds("adapternet", 0.7, 0.71, labels=10) + seeds("adapternet", 0.9, 0.91, labels=-1)
+    assert Of("adapternet", 10).measured("t", rows).mean == pytest.approx(0.705)
+    assert Of("adapternet").measured("t", rows).mean == pytest.approx(0.905)
+
+
+def test_the_gain_along_the_stream_is_read_from_the_predictions():
+    truth = bytes([1] * 100)
+    predictions = bytes([0] * 20 + [1] * 80)
+    assert verdicts.LATE_GAIN.of(row("tent", 0.8, truth=truth, predictions=predictions, n_test=100)) == 1.0
+
+
+def test_the_best_setting_is_that_of_the_highest_mean():
+    gammas = tuple(Of(f"nogrl[gamma={gamma}]") for gamma in (1.0, 10.0))
+    rows = seeds(gammas[0].variant, 0.8, 0.9) + seeds(gammas[1].variant, 0.9, 0.9)
+    assert BestOf("t", gammas, gammas[1:]).judge(rows).outcome is Outcome.REPRODUCED
+    assert BestOf("t", gammas, gammas[:1]).judge(rows).outcome is Outcome.NOT_REPRODUCED
+    assert BestOf("t", (*gammas, GRL), gammas).judge(rows).outcome is Outcome.NOT_TESTABLE
+
+
+def test_the_worst_angle_is_the_one_with_none_below_it():
+    def curve(*accuracies):
+        return [row("source_only", each, task=task) for task, each in zip("abc", accuracies, strict=True)]
+
+    rule = NoneLower("b", ("a", "c"), Of("source_only"))
+    assert rule.judge(curve(0.8, 0.4, 0.41)).outcome is Outcome.REPRODUCED
+    assert rule.judge(curve(0.8, 0.4, 0.2)).outcome is Outcome.NOT_REPRODUCED
+    assert rule.judge(curve(0.4, 0.4, 0.4)).outcome is Outcome.NOT_REPRODUCED
+
+
+def test_one_refuted_part_refutes_the_whole_and_one_missing_part_leaves_it_open():
+    rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
+    holds, fails, lacks = Higher("t", NOGRL, GRL), Higher("t", GRL, NOGRL), Higher("u", NOGRL, GRL)
+    assert AllOf((holds, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert AllOf((holds, lacks, fails)).judge(rows).outcome is Outcome.NOT_REPRODUCED
+    assert AnyOf((fails, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert AnyOf((fails, lacks, holds)).judge(rows).outcome is Outcome.REPRODUCED
+
+
+def test_the_words_of_joined_rules_say_what_they_share_once():
+    rule = AllOf(tuple(Higher(task, NOGRL, GRL) for task in ("t", "u")))
+    assert rule.words.endswith("lies wholly above 0 on t and u")
+
+
+# ------------------------------------------------------------------------------------------- the studies
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("paper", STUDIES)
+def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(paper, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce.plan, "data_print", lambda *_: "")
+    study = STUDIES[paper](Here(tmp_path, lambda backbone: weights))
+    planned = reproduce.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
+    results = {
+        name: [
+            {**row(each.identity["variant"], 0.5, each.cell.seed), **each.identity, "truth": b"", "predictions": b""}
+            for each in cells
+        ]
+        for name, cells in planned.by_experiment.items()
+    }
+    for table in study.tables:
+        for line in table.lines:
+            for _, task in table.columns:
+                assert line.of.rows(task, results[table.experiment])
+    for claim in study.claims:
+        verdict = claim.rule.judge(results[claim.experiment])
+        assert "no row is stored" not in verdict.evidence, claim.quote
+    for picture in study.pictures:
+        assert picture.experiment in planned.by_experiment
+
+
+def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
+    study = papers.adapternet(Here(tmp_path, lambda backbone: False))
+    assert any("shapes" in words for words in study.substitutions)
+    study = papers.activation_shaping(Here(tmp_path, lambda backbone: False))
+    assert any("resnet18" in words for words in study.substitutions)
+
+
+def test_an_unknown_paper_suggests_the_nearest(tmp_path):
+    with pytest.raises(DabenchError, match="did you mean 'adapternet'"):
+        reproduce.study("adapter", tmp_path)
+
+
+def test_the_sources_of_the_selection_tasks_differ_in_the_faint_digits_alone(tmp_path):
+    covered, uncovered = (
+        task.read(tmp_path, tmp_path, task.protocols[0])
+        for _, task in registry.tasks("optdigits-covered,optdigits-uncovered")
+    )
+    assert len(covered.source_train) - len(uncovered.source_train) == 60
+    assert (covered.target_test.images == uncovered.target_test.images).all()
+    scored = {image.tobytes() for image in covered.target_test.images}
+    assert sum(image.tobytes() in scored for image in covered.source_train.images) < 3
+
+
+def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path):
+    data, cache, results = (tmp_path / name for name in ("data", "cache", "results"))
+    task = "shapes-power"
+    study = Study(
+        name="tiny",
+        title="A tiny study",
+        experiments={"table": Experiment(tasks=task, methods="source_only,adapternet", seeds=1)},
+        tables=(
+            Table(
+                title="Table",
+                experiment="table",
+                columns=(("power", task),),
+                lines=(Line("a", Of("adapternet"), ("1",)),),
+            ),
+        ),
+        claims=(
+            Claim("it works", "1", "table", Higher(task, Of("adapternet"), Of("source_only"))),
+            Claim("so does this", "2", "table", Higher(task, Of("dann"), Of("source_only"))),
+        ),
+        pictures=(Picture("tiny.png", task, "adapternet", "table"),),
+        substitutions=("this for that",),
+    )
+    place = Place("cpu", 1, data, cache)
+    planned = reproduce.plan_study(study, 0.01, None, data, cache, results)
+    before = reproduce.write(planned, place, results)[0]
+    assert "its cell has not been run" in before
+    runner.run(planned.cells, place, results, workers=1, listen=lambda word: None)
+
+    def written():
+        text, path = reproduce.write(reproduce.plan_study(study, 0.01, None, data, cache, results), place, results)
+        return text, (path.parent / "tiny.png").read_bytes()
+
+    text, picture = first = written()
+    assert "Substitution: this for that" in text
+    assert "not testable here" in text
+    assert "Cells: 2 ok" in text
+    assert len(picture) < 300_000
+    assert written() == first
+    (results / "reproductions" / "tiny.png").unlink()
+    assert written() == first
+    with pytest.raises(DabenchError, match="no paper"):
+        reproduce.study(replace(study).name, data)
