@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -228,6 +228,8 @@ def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: 
         out.print(display.summary(rows))
         where = "" if results == Path("results") else f" --results {results}"
         out.print(f"\nnext: dabench report{where}")
+        if len({each.identity["task"] for each in planned}) == 1:
+            _advise(results, keys)
     failed = [each for each in ended if each.row and each.row["status"] == "failed"]
     if failed:
         err.print(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
@@ -236,6 +238,16 @@ def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: 
         if debug:
             err.print(each.trace, markup=False)
     return bool(failed)
+
+
+def _advise(results: Path, keys: Collection[str]) -> None:
+    """After a run on one task, what its rows recommend in words."""
+    from dabench import advice, store
+
+    rows = store.frame(results, advice.COLUMNS)
+    sentences = advice.advise(rows[rows["key"].isin(list(keys))])
+    if sentences:
+        out.print("\n" + "\n".join(sentences), markup=False)
 
 
 def _say_what_was_set_aside(results: Path) -> None:

@@ -11,11 +11,11 @@ import dabench.tasks
 
 LAYERS = (
     {"core"},
-    {"nn"},
+    {"nn", "checkpoints"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
     {"standings", "plan", "loop"},
     {"cell"},
-    {"runner", "report", "contract"},
+    {"runner", "report", "contract", "scaffold", "advice", "export"},
     {"display"},
     {"cli"},
 )
