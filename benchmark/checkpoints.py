@@ -90,8 +90,8 @@ def enrolled(checkpoint: Checkpoint) -> str:
         raise DabenchError(f"no checkpoint {checkpoint.file}; give the path of a file, relative to the task's")
     if checkpoint.architecture and not timm.is_model(checkpoint.architecture):
         raise DabenchError(
-            f"{checkpoint.file}: a checkpoint fills one of timm's classifiers, and '{checkpoint.architecture}' is none; "
-            "set backbone to the one it was trained as, such as resnet18"
+            f"{checkpoint.file}: a checkpoint fills one of timm's classifiers, and '{checkpoint.architecture}' is "
+            "none; set backbone to the one it was trained as, such as resnet18"
         )
     with checkpoint.file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")

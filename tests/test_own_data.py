@@ -115,14 +115,18 @@ def saved(network, folder, kind):
     if kind == "model.safetensors":
         save_file(network.state_dict(), folder / kind)
     elif kind == "weights.pt":
-        torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, folder / kind)
+        torch.save(
+            {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, folder / kind
+        )
     return folder / kind
 
 
 @pytest.mark.parametrize("kind", ["model.safetensors", "weights.pt"])
 def test_a_checkpoint_is_the_source_model_and_nothing_is_trained(kind, pictures, trained, declared, run, tmp_path):
     saved(trained, pictures, kind)
-    file = declared(f'backbone = "{BACKBONE}"', f'checkpoint = "{kind}"', "mean = [0.5, 0.5, 0.5]", "std = [0.5, 0.5, 0.5]")
+    file = declared(
+        f'backbone = "{BACKBONE}"', f'checkpoint = "{kind}"', "mean = [0.5, 0.5, 0.5]", "std = [0.5, 0.5, 0.5]"
+    )
     code, _, err = run(file, "--methods", "source_only,dann,tent")
     assert code == 0, err
     found = rows(tmp_path)
@@ -151,7 +155,7 @@ def test_another_checkpoint_is_another_cell(pictures, trained, declared, run, tm
 def test_a_torchscript_network_answers_as_it_does_alone(pictures, trained, declared, run, tmp_path):
     torch.jit.trace(trained, torch.rand(2, 3, 32, 32)).save(pictures / "scripted.pt")
     file = declared('checkpoint = "scripted.pt"')
-    code, out, err = run(file, "--methods", "source_only,adapternet,adabn")
+    code, _, err = run(file, "--methods", "source_only,adapternet,adabn")
     assert code == 0, err
     found = rows(tmp_path)
     assert found["source_only"]["status"] == found["adapternet"]["status"] == "ok"
