@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -228,6 +228,8 @@ def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: 
         out.print(display.summary(rows))
         where = "" if results == Path("results") else f" --results {results}"
         out.print(f"\nnext: dabench report{where}")
+        if len({each.identity["task"] for each in planned}) == 1:
+            _advise(results, keys)
     failed = [each for each in ended if each.row and each.row["status"] == "failed"]
     if failed:
         err.print(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
@@ -236,6 +238,16 @@ def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: 
         if debug:
             err.print(each.trace, markup=False)
     return bool(failed)
+
+
+def _advise(results: Path, keys: Collection[str]) -> None:
+    """After a run on one task, what its rows recommend in words."""
+    from dabench import advice, store
+
+    rows = store.frame(results, advice.COLUMNS)
+    sentences = advice.advise(rows[rows["key"].isin(list(keys))])
+    if sentences:
+        out.print("\n" + "\n".join(sentences), markup=False)
 
 
 def _say_what_was_set_aside(results: Path) -> None:
@@ -610,6 +622,72 @@ def check(
             if words:
                 out.print(f"        {words}", markup=False)
     raise typer.Exit(0 if passed else 1)
+
+
+# ----------------------------------------------------------------------------------------------- new, export
+
+
+new = typer.Typer(help="Write the first draft of a method or a task into this folder.", no_args_is_help=True)
+app.add_typer(new, name="new")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and '_'; the file is named after it.")]
+
+
+@new.command("method")
+def new_method(name: Name) -> None:
+    """Write NAME.py: a method that works, to be changed into yours."""
+    from dabench import scaffold
+
+    file = scaffold.method(name, Path())
+    out.print(f"{file} is a method that works. Change it, then:", markup=False)
+    _say_next(f"check ./{file}", f"run --tasks quick --methods ./{file}", "report")
+
+
+@new.command("task")
+def new_task(
+    name: Name,
+    python: Annotated[bool, typer.Option("--python", help="A Python file, for data that no folder holds.")] = False,
+) -> None:
+    """Write NAME.toml: a task of two folders of pictures, or NAME.py: one that loads its own."""
+    from dabench import scaffold
+
+    file = scaffold.python_task(name, Path()) if python else scaffold.toml_task(name, Path())
+    if python:
+        out.print(f"{file} is a task that works. Change it, then:", markup=False)
+    else:
+        out.print(f"{file} says where the pictures go. Put them there, change what differs, then:", markup=False)
+    _say_next(f"run --tasks ./{file} --dry-run", f"run --tasks ./{file}", "report")
+
+
+def _say_next(*commands: str) -> None:
+    for command in commands:
+        out.print(f"  dabench {command}", markup=False)
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(metavar="TASK/METHOD", help="As mnist-usps/dann; or paths of files.")],
+    data: Data,
+    cache: Cache,
+    output: Annotated[Path, typer.Option(help="File of the weights.")] = Path("model.safetensors"),
+    onnx: Annotated[Path | None, typer.Option(help="Write the whole model as ONNX too.")] = None,
+    seed: Annotated[int, typer.Option(help="Which seed's model.")] = 0,
+    key: Annotated[str, typer.Option(help="Beginning of a row's key, where several fit.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Adapt a stored cell anew and save its model, with the lines that load it elsewhere."""
+    from dabench import export as exports
+
+    stored = exports.find(what, results, seed, key)
+    place, _ = _place(device, None, 1, data, cache)
+    exported = exports.export(stored, place, output, onnx, lambda stage, step, steps, loss: None)
+    for file in exported.files:
+        out.print(f"wrote {file}", markup=False)
+    out.print(
+        f"{100 * exported.accuracy:.1f} % of the target's test pictures right (stored: "
+        f"{100 * exported.stored_accuracy:.1f} %). To load it:\n"
+    )
+    out.print(exported.snippet, markup=False)
 
 
 if __name__ == "__main__":

@@ -220,7 +220,8 @@ class Task:
     names what `dabench data` would fetch, `folders` the user's own pictures. `note` is shown wherever the
     task's numbers are. The order of `class_names` is the order of the class indices. `pretrained` means
     that the source model is the published network itself, its logits cut to `logit_indices` where those
-    are given. Where there is a `camera`, the target is what it sees of the source's pictures.
+    are given; or the user's own, where there are `folders`. Where there is a `camera`, the target is what
+    it sees of the source's pictures.
     """
 
     name: str

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from dabench.cameras import CAMERAS
+from dabench.checkpoints import Checkpoint, enrolled, is_torchscript
 from dabench.core import Camera, DabenchError, Domain, Domains, MissingData, Protocol, Recipe, Task, nearest
 
 
@@ -541,6 +542,9 @@ _TOML_TYPES = {
     "angle": float,
     "exponents": list,
     "backbone": str,
+    "checkpoint": str,
+    "mean": list,
+    "std": list,
     "protocol": str,
     "image_size": int,
     "source_steps": int,
@@ -553,8 +557,9 @@ def task_from_toml(path: Path) -> Task:
     """The task a TOML file declares: `name`, `source`, and `target` or `camera`.
 
     Folders are relative to the file. Optional: `angle` (rotated), `exponents` (power), `backbone`,
-    `protocol`, `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that
-    names the file, the key and the remedy.
+    `checkpoint` (the source model's own weights, with `mean` and `std` of its images), `protocol`,
+    `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that names the file, the key
+    and the remedy.
     """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -570,14 +575,17 @@ def task_from_toml(path: Path) -> Task:
         known = ", ".join(protocol.name for protocol in protocols)
         raise DabenchError(f"{path}: protocol = '{chosen}' is not to be had here; choose: {known}")
     size = declared.get("image_size", 224)
+    class_names = classes_in(folders[0])
+    pretrained = "checkpoint" in declared
+    backbone = declared.get("backbone", "resnet18")
     return Task(
         name=declared["name"],
         family="own",
         source=folders[0].name,
         target=declared["camera"] if camera else folders[1].name,
-        class_names=classes_in(folders[0]),
+        class_names=class_names,
         image_shape=(3, size, size),
-        backbone=declared.get("backbone", "resnet18"),
+        backbone=_toml_checkpoint(path, declared, backbone, len(class_names), size) if pretrained else backbone,
         recipe=Recipe(
             source_steps=declared.get("source_steps", 1500),
             source_lr=1e-4,
@@ -590,8 +598,17 @@ def task_from_toml(path: Path) -> Task:
         load=load_folders,
         folders=folders,
         camera=camera,
+        pretrained=pretrained,
         note=f"declared in {path.name}",
     )
+
+
+def _toml_checkpoint(path: Path, declared: dict[str, Any], backbone: str, num_classes: int, size: int) -> str:
+    """The name by which the declared checkpoint is built."""
+    file = (path.parent / declared["checkpoint"]).resolve()
+    architecture = "" if is_torchscript(file) else backbone
+    mean, std = (tuple(map(float, declared[key])) if key in declared else None for key in ("mean", "std"))
+    return enrolled(Checkpoint(file, architecture, num_classes, (3, size, size), mean, std))
 
 
 def _check_toml(path: Path, declared: dict[str, object]) -> None:
@@ -604,6 +621,10 @@ def _check_toml(path: Path, declared: dict[str, object]) -> None:
             raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
         if wanted is int and value < 1:
             raise DabenchError(f"{path}: {key} = {value} must be 1 or more")
+        if key in ("mean", "std") and (len(value) != 3 or not all(isinstance(one, int | float) for one in value)):
+            raise DabenchError(f"{path}: {key} = {value} must be 3 numbers, for red, green and blue in [0, 1]")
+        if key in ("mean", "std") and "checkpoint" not in declared:
+            raise DabenchError(f"{path}: {key} belongs to a checkpoint; add checkpoint = \"...\", or remove {key}")
     for key in ("name", "source"):
         if not declared.get(key):
             raise DabenchError(f"{path}: the key '{key}' is missing; add: {key} = \"...\"")

@@ -105,6 +105,8 @@ def plan(
     planned: list[Planned] = []
     for words, task in request.tasks:
         protocol = task.protocol(request.protocol)
+        if request.backbone is not None and task.pretrained and task.folders:
+            raise DabenchError(f"task '{task.name}' names its own checkpoint; leave out --backbone")
         size = request.image_size or task.image_shape[1]
         missing = ""
         try:
@@ -148,7 +150,8 @@ def _label_budgets(request: Request, needs: Needs) -> tuple[int, ...]:
 
 def _refusal(task: Task, protocol: Protocol, described: registry.Description) -> str:
     """Why the method has no place on this task, or nothing."""
-    if described.needs & Needs.SOURCE and task.pretrained:
+    # With folders of one's own, the source pictures are there whoever trained the network.
+    if described.needs & Needs.SOURCE and task.pretrained and not task.folders:
         return f"{described.setting} needs source images, and the source of '{task.name}' is a network alone"
     if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.ORACLE):
         return f"protocol '{protocol.name}' scores the images that adapt, whose labels the method would have seen"

@@ -11,11 +11,11 @@ import dabench.tasks
 
 LAYERS = (
     {"core"},
-    {"nn"},
+    {"nn", "checkpoints"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
     {"standings", "plan", "loop"},
     {"cell"},
-    {"runner", "report", "contract", "curves", "verdicts"},
+    {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
     {"display", "papers"},
     {"reproduce"},
     {"cli"},
