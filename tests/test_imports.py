@@ -13,10 +13,10 @@ LAYERS = (
     {"core"},
     {"nn"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
-    {"standings", "plan", "loop"},
+    {"standings", "plan", "loop", "studies"},
     {"cell"},
     {"runner", "report", "contract"},
-    {"display"},
+    {"display", "plots", "tuning", "verification"},
     {"cli"},
 )
 # Reading a TOML file into a task is the data module's work, and finding that file the registry's.
