@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,6 +148,7 @@ def run(
         _say_what_was_set_aside(results)
         if dry_run:
             _print_plan(planned, plan.seconds_expected(planned, results), workers)
+            _say_what_is_stale(plan.stale(results), {each.key for each in planned})
             _say_what_is_stale(planned, results)
             failed = False
         else:
@@ -243,6 +244,13 @@ def _say_what_was_set_aside(results: Path) -> None:
 
     for path in store.corrupt(results):
         err.print(f"warning: {path} could not be read and was set aside; its cells run again", markup=False)
+
+
+def _say_what_is_stale(stale: Mapping[str, Sequence[str]], among: Collection[str]) -> None:
+    """A line for each kind of code that changed: how many of the rows are from before."""
+    for column, count in sorted(Counter(column for key in stale if key in among for column in stale[key]).items()):
+        part = column.removesuffix("_code")
+        err.print(f"{count} stored rows are stale, made by an older {part}; `dabench run --force` runs them again")
 
 
 def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
@@ -537,6 +545,38 @@ def tune(
             for study, trial in zip(found, chosen, strict=True)
         ],
     )
+
+
+@app.command()
+def verify(
+    data: Data,
+    cache: Cache,
+    what: Annotated[str, typer.Argument(metavar="[TASK/METHOD]", help="As mnist-usps/dann; else any row.")] = "",
+    sample: Annotated[int, typer.Option(help="How many of the rows to run again.")] = 5,
+    draw: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    tasks: Tasks = "all",
+    methods: Methods = "all",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Run stored cells again and compare: exit 0 where all agree, 1 where one differs, 2 where none can be compared."""
+    from dabench import registry, verification
+
+    task, slash, variant = what.partition("/")
+    if what and not slash:
+        raise DabenchError(f"cannot read '{what}'; write TASK/METHOD, such as mnist-usps/dann")
+    _at_least(sample, 1, "--sample", "of 1 or more")
+    place, _ = _place(device, 1, 1, data, cache)
+    files = {variant.name: variant.file for variant in registry.methods(methods)}
+    verdicts = []
+    for check in verification.verify(
+        results, place, registry.tasks(tasks), files, task=task, variant=variant, sample=sample, draw=draw
+    ):
+        verdicts.append(check)
+        out.print(f"{check.verdict:<16} {check.label}{check.words and ': '}{check.words}", markup=False)
+    if not any(check.compared for check in verdicts):
+        raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
+    raise typer.Exit(1 if any(check.verdict is verification.Verdict.DIFFERENT for check in verdicts) else 0)
 
 
 # ----------------------------------------------------------------------------------------------------- check
