@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,10 +26,9 @@ from rich.text import Text
 from dabench.core import DabenchError, MissingData, nearest
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dabench.core import Task
     from dabench.plan import Place, Planned
+    from dabench.provenance import Age
 
 ALL = -1  # as in dabench.plan, which is not imported for help
 MOST_WORKERS = 8
@@ -149,6 +148,8 @@ def run(
         _say_what_was_set_aside(results)
         if dry_run:
             _print_plan(planned, plan.seconds_expected(planned, results), workers)
+            _say_what_is_stale(plan.stale(results), {each.key for each in planned})
+            _say_what_is_stale(planned, results)
             failed = False
         else:
             _print_groups(planned, (plan.State.REFUSED, plan.State.MISSING))
@@ -257,6 +258,13 @@ def _say_what_was_set_aside(results: Path) -> None:
         err.print(f"warning: {path} could not be read and was set aside; its cells run again", markup=False)
 
 
+def _say_what_is_stale(stale: Mapping[str, Sequence[str]], among: Collection[str]) -> None:
+    """A line for each kind of code that changed: how many of the rows are from before."""
+    for column, count in sorted(Counter(column for key in stale if key in among for column in stale[key]).items()):
+        part = column.removesuffix("_code")
+        err.print(f"{count} stored rows are stale, made by an older {part}; `dabench run --force` runs them again")
+
+
 def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
     from dabench import display
     from dabench.plan import State
@@ -265,6 +273,16 @@ def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int)
     counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
     time = "time unknown: no past rows" if seconds is None else f"about {display.duration(seconds / workers)}"
     out.print(f"{len(planned)} cells: {counts}; {time}, {workers} at once")
+
+
+def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
+    from dabench import provenance
+    from dabench.plan import State
+
+    stale = provenance.age(results).stale
+    count = sum(each.state is State.CACHED and each.key in stale for each in planned)
+    if count:
+        out.print(f"{count} of the cached cells are stale, made by another harness; --force runs cached cells again")
 
 
 def _print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
@@ -296,39 +314,55 @@ def report(
     output: Annotated[Path | None, typer.Option(help="File to write; else leaderboard.<format>.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
     format: Annotated[Format, typer.Option(help="The leaderboard, or the rows behind it.")] = Format.md,
+    select: Annotated[str, typer.Option(help="Checkpoint that counts: last, oracle or a label-free score.")] = "last",
 ) -> None:
-    """Write leaderboard.md from the stored rows."""
-    from dabench import report as reports
-    from dabench import store
+    """Write leaderboard.md and its figures from the stored rows."""
+    from dabench import provenance
 
-    columns = [name for name in store.SCHEMA.names if name != "predictions"]
-    if format is Format.md:
-        columns = [*reports.COLUMNS, "method_code", "core_code"]
-    rows = store.frame(results, columns)
+    age = provenance.age(results)
+    output = output or Path(f"leaderboard.{format}")
+    files = _rendered(format, results, output, age, select)
     _say_what_was_set_aside(results)
+    for words in provenance.summary(age):
+        err.print(f"note: {words}", markup=False)
+    if not check:
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        out.print(", ".join(str(file) for file in files), markup=False)
+        return
+    wrong = [file for file, text in files.items() if not file.is_file() or file.read_text() != text]
+    for file in wrong:
+        err.print(f"{file} is not what {results} gives; write it anew with `dabench report`", markup=False)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _rendered(format: Format, results: Path, output: Path, age: Age, select: str) -> dict[Path, str]:
+    """Each file that the rows give, and its text."""
+    from dabench import registry, store
+    from dabench import report as reports
+
+    if format is Format.md:
+        rows = reports.load(results)
+    else:
+        rows = store.frame(results, (name for name in store.SCHEMA.names if store.SCHEMA.field(name).type != "binary"))
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
-    text = _rendered(format, rows)
-    output = output or Path(f"leaderboard.{format}")
-    if not check:
-        output.write_text(text)
-        out.print(f"{output}: {len(rows)} rows of {rows['task'].nunique()} tasks", markup=False)
-    elif not output.is_file() or output.read_text() != text:
-        err.print(f"{output} is not what {results} gives; write it anew with `dabench report`", markup=False)
-        raise typer.Exit(1)
-
-
-def _rendered(format: Format, rows: pd.DataFrame) -> str:
-    from dabench import registry
-    from dabench import report as reports
-
     if format is Format.csv:
-        return rows.to_csv(index=False)
+        return {output: rows.to_csv(index=False)}
     if format is Format.json:
-        return rows.to_json(orient="records", indent=1) + "\n"
-    code = {name: registry.method_code(file) for name, file in registry.method_files().items()}
-    today = (rows["core_code"] == registry.core_code()) & (rows["method_code"] == rows["method"].map(code))
-    return reports.leaderboard(rows, registry.references(), stale=set(rows.loc[~today, "key"]))
+        return {output: rows.to_json(orient="records", indent=1) + "\n"}
+    folder = results / "figures"
+    text = reports.leaderboard(
+        rows,
+        registry.references(),
+        stale=age.stale,
+        unchecked=age.unchecked,
+        select=select,
+        figures=Path(os.path.relpath(folder, output.parent)).as_posix(),
+    )
+    drawn = reports.figures(rows, stale=age.stale, select=select)
+    return {output: text, **{folder / name: svg for name, svg in drawn.items()}}
 
 
 # ------------------------------------------------------------------------------------------- list, show, data
@@ -600,6 +634,85 @@ def data_download(
         DATASETS[name].download(data)
         DATASETS[name].files(data)
         out.print(f"{name} is in {data}", markup=False)
+
+
+# ------------------------------------------------------------------------------------------------ tune, verify
+
+
+@app.command()
+def tune(
+    data: Data,
+    cache: Cache,
+    tasks: Tasks = "quick",
+    methods: Methods = "all",
+    trials: Annotated[int, typer.Option(help="Settings tried for each method on each task, its default first.")] = 20,
+    select: Annotated[str, typer.Option(help="Label-free score that chooses among the trials.")] = "snd",
+    seeds: Annotated[str, typer.Option(help="How many (3), or which (0,1,2; a single one: 5,).")] = "3",
+    budget: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
+    labels: Annotated[str, typer.Option(help="Target labels a class for who sees them: a count or all.")] = "all",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Cells at once; else by the cores, and 1 on a GPU.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Search every method's hyper-parameters without target labels: equal trials, chosen by a label-free score."""
+    from dabench import display, plan, registry, store, studies, tuning
+
+    request = plan.Request(
+        tasks=registry.tasks(tasks),
+        methods=registry.methods(methods),
+        seeds=_seeds(seeds),
+        budget=_at_least(budget, 1e-6, "--budget", "above 0, such as 1"),
+        labels=_label_budgets(labels)[:1],
+    )
+    _at_least(trials, 1, "--trials", "of 1 or more")
+    tuning.check_score(select, request.methods)
+    most = trials * len(request.tasks) * len(request.methods) * len(request.seeds)
+    place, workers = _place(device, workers, most, data, cache)
+    store.check_writable(results)
+    _print_groups(plan.plan(request, data, cache, results), (plan.State.REFUSED, plan.State.MISSING))
+    with display.watching(most, out) as listen:
+        found = tuning.tune(request, place, results, trials=trials, select=select, workers=workers, listen=listen)
+    rows = store.frame(results, ["key", "status", "checkpoint_scores"])
+    chosen = [studies.chosen(study, rows) for study in found]
+    _print_table(
+        ("task", "method", "trials", f"chosen by {select}"),
+        [
+            (study.task, study.variant, str(len(study.trials)), trial.variant if trial else "no trial has a score")
+            for study, trial in zip(found, chosen, strict=True)
+        ],
+    )
+
+
+@app.command()
+def verify(
+    data: Data,
+    cache: Cache,
+    what: Annotated[str, typer.Argument(metavar="[TASK/METHOD]", help="As mnist-usps/dann; else any row.")] = "",
+    sample: Annotated[int, typer.Option(help="How many of the rows to run again.")] = 5,
+    draw: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    tasks: Tasks = "all",
+    methods: Methods = "all",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Run stored cells again and compare: exit 0 where all agree, 1 where one differs, 2 where none can be compared."""
+    from dabench import registry, verification
+
+    task, slash, variant = what.partition("/")
+    if what and not slash:
+        raise DabenchError(f"cannot read '{what}'; write TASK/METHOD, such as mnist-usps/dann")
+    _at_least(sample, 1, "--sample", "of 1 or more")
+    place, _ = _place(device, 1, 1, data, cache)
+    files = {variant.name: variant.file for variant in registry.methods(methods)}
+    verdicts = []
+    for check in verification.verify(
+        results, place, registry.tasks(tasks), files, task=task, variant=variant, sample=sample, draw=draw
+    ):
+        verdicts.append(check)
+        out.print(f"{check.verdict:<16} {check.label}{check.words and ': '}{check.words}", markup=False)
+    if not any(check.compared for check in verdicts):
+        raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
+    raise typer.Exit(1 if any(check.verdict is verification.Verdict.DIFFERENT for check in verdicts) else 0)
 
 
 # ----------------------------------------------------------------------------------------------------- check

@@ -51,11 +51,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a person may give a hyper-parameter: a range, or one of the choices where there are any."""
+    """What a person may give a hyper-parameter: a range, or one of the choices where there are any.
+
+    `log` means that a search walks the range by factors, not by steps.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[Any, ...] = ()
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def _parameter(file: Path, node: ast.AnnAssign) -> tuple[Any, Allowed]:
             return ast.literal_eval(value), Allowed()
         arguments = [ast.literal_eval(argument) for argument in value.args]
         if ast.unparse(value.func).endswith("between"):
-            return arguments[0], Allowed(low=arguments[1], high=arguments[2])
+            log = any(word.arg == "log" and ast.literal_eval(word.value) for word in value.keywords)
+            return arguments[0], Allowed(low=arguments[1], high=arguments[2], log=log)
         return arguments[0], Allowed(choices=tuple(arguments))
     except (ValueError, IndexError):
         raise DabenchError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from tabulate import tabulate
 
-from dabench import standings, store
+from dabench import standings, statistics, store
 from dabench.core import Reference, Setting
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 
@@ -49,10 +50,11 @@ class _Evidence:
     rankings: list[standings.Ranking]
 
 
-def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str) -> _Evidence:
+def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str, unchecked: Collection[str] = ()) -> _Evidence:
     # The long columns are fetched once, when the rows have found their places.
     short = rows.drop(columns=standings.LISTS).assign(at=np.arange(len(rows)))
     placed = standings.on_benches(standings.current(short, stale))
+    placed = placed.assign(unchecked=placed["key"].isin(list(unchecked)))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
     ok = pd.concat([ok, rows[standings.LISTS].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
@@ -72,23 +74,28 @@ def leaderboard(
     rows: pd.DataFrame,
     references: Sequence[Reference] = (),
     *,
-    stale: Collection[str] = (),
+    stale: Mapping[str, str] = MappingProxyType({}),
+    unchecked: Mapping[str, str] = MappingProxyType({}),
     select: str = LAST,
     not_run: Mapping[str, str] | None = None,
+    figures: str | None = None,
 ) -> str:
     """The Markdown of leaderboard.md.
 
-    `rows` needs the columns COLUMNS of the store; `stale` holds the keys of rows made by other code than today's;
+    `rows` needs the columns COLUMNS of the store; `stale` maps the keys of rows made by other code than today's to
+    what changed, `unchecked` those whose code is not here to what is missing (`provenance.age` gives both);
     `select` is `last`, `oracle` or a validator's name; `not_run` maps tasks to the reason why they are absent.
+    `figures` is the folder to which the text links the SVGs of `figures()`, None for no links.
     """
-    evidence = _evidence(rows, stale, select)
-    sections = [_INTRO.format(select=_select_name(select)), _overall(evidence)]
+    evidence = _evidence(rows, stale, select, unchecked)
+    doubts = {"Stale: the {} changed since": stale, "Not checked: the {} is not known here": unchecked}
+    sections = [_INTRO.format(select=_select_name(select)), _doubts(evidence.rows, doubts), _overall(evidence, figures)]
     for family in sorted(evidence.rows["family"].unique()):
         sections.append(_family(family, evidence, references))
     if not_run:
         lines = (f"- `{task}`: {_plain(reason)}" for task, reason in sorted(not_run.items()))
         sections.append("## Not run here\n\n" + "\n".join(lines) + "\n")
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
 
 
 def _select_name(select: str) -> str:
@@ -99,8 +106,19 @@ def _select_name(select: str) -> str:
     return f"checkpoint that `{select}` chooses without target labels"
 
 
-def _overall(evidence: _Evidence) -> str:
-    lines, notes = [], []
+def _doubts(rows: pd.DataFrame, doubts: Mapping[str, Mapping[str, str]]) -> str:
+    """Which shown rows today's code might not give again, and why."""
+    keys = rows["key"].drop_duplicates()
+    lines = []
+    for sentence, reasons in doubts.items():
+        shown = keys.map(reasons).dropna()
+        for what, count in shown.value_counts().sort_index().items():
+            lines.append(f"> {sentence.format(what)} ({_count(count, 'row')} shown).")
+    return "\n>\n".join(lines) + "\n" if lines else ""
+
+
+def _overall(evidence: _Evidence, figures: str | None) -> str:
+    lines, notes, links = [], [], []
     for ranking in evidence.rankings:
         setting = str(ranking.setting)
         for line in ranking.table.itertuples():
@@ -118,6 +136,9 @@ def _overall(evidence: _Evidence) -> str:
             )
             setting = ""
         notes += _ranking_notes(ranking)
+        if figures is not None and _has_figure(ranking):
+            name = _figure_name(ranking)
+            links.append(f"![Mean ranks of the {ranking.setting} methods]({figures}/{name})\n")
     if not lines:
         return "No method has results yet.\n"
     header = ["setting", "method", "mean rank [95 %]", "gap closed", "tasks", "adaptation", "ms/image"]
@@ -125,7 +146,27 @@ def _overall(evidence: _Evidence) -> str:
     text += "Default hyper-parameters. Ranks run over the tasks that all methods of the setting have; intervals by "
     text += "bootstrap over tasks. Costs are means over the same tasks.\n\n"
     text += _table(header, lines, align=["left", "left", *["right"] * 5])
-    return text + _bullets(notes)
+    return text + "\n".join([_bullets(notes), *links])
+
+
+def figures(rows: pd.DataFrame, *, stale: Collection[str] = (), select: str = LAST) -> dict[str, str]:
+    """A critical-difference diagram for each setting of three methods on three tasks or more: file name and SVG."""
+    placed = standings.on_benches(standings.current(rows, stale))
+    ok = placed[placed["status"] == "ok"].reset_index(drop=True)
+    ok = ok.assign(figure=standings.figures(ok, standings.choices(ok), select))
+    return {
+        _figure_name(ranking): statistics.critical_difference_svg(statistics.critical_difference(ranking.accuracy))
+        for ranking in standings.rankings(standings.cells(ok))
+        if _has_figure(ranking)
+    }
+
+
+def _has_figure(ranking: standings.Ranking) -> bool:
+    return min(ranking.accuracy.shape) >= 3
+
+
+def _figure_name(ranking: standings.Ranking) -> str:
+    return f"ranks-{ranking.setting}.svg"
 
 
 def _rank(line) -> str:
@@ -229,9 +270,7 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
     """The main table of a bench: methods grouped by setting, a column for each task."""
     tasks = sorted(cells["task"].unique())
     usual = int(cells["seeds"].mode().max())
-    columns = [
-        column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]
-    ]
+    columns = [column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]]
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
     floor = cells.groupby("task")["before"].mean().dropna()
     by_place = {(task, FLOOR): f"{100 * value:.1f}" for task, value in floor.items()} | by_place
@@ -263,9 +302,7 @@ def _accuracy(cell, usual: int) -> str:
 
 def _order(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Setting and variant of the lines of a bench: settings as in `Setting`, the better default variant first."""
-    methods = (
-        cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
-    )
+    methods = cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
     place = {str(setting): position for position, setting in enumerate(Setting)}
     methods["place"] = methods["setting"].map(place).fillna(len(place))
     leader = methods.loc[methods["default"], ["setting", "method", "count", "mean"]]
@@ -297,6 +334,11 @@ def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
     stale = ok[ok["stale"]]
     if len(stale):
         notes.append(f"Stale, made by other code than today's ({_count(len(stale), 'row')}): {_by_variant(stale)}.")
+    unchecked = ok[ok["unchecked"]]
+    if len(unchecked):
+        notes.append(
+            f"Not checked, their code is not here ({_count(len(unchecked), 'row')}): {_by_variant(unchecked)}."
+        )
     unchosen = ok[ok["figure"].isna() & ok["accuracy"].notna()]
     if len(unchosen):
         notes.append(f"Without this score at their checkpoints, so not shown: {_by_variant(unchosen)}.")
@@ -397,9 +439,7 @@ def _validators(validators: pd.DataFrame) -> str:
     if not lines:
         return ""
     header = ["setting", "score", "over checkpoints", "over methods", "regret, %", "runs"]
-    body = (
-        "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
-    )
+    body = "Mean Spearman correlation with target accuracy, over the checkpoints of a run and over the methods of a "
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)
@@ -513,9 +553,7 @@ reader opens them. A value that does not apply is null.
 
 def schema_page() -> str:
     """The Markdown of docs/results.md: every column of a row, its type, unit and meaning."""
-    lines = [
-        [f"`{column.name}`", _kind(column.type), column.unit, _plain(column.meaning)] for column in store.COLUMNS
-    ]
+    lines = [[f"`{column.name}`", _kind(column.type), column.unit, _plain(column.meaning)] for column in store.COLUMNS]
     return f"{_SCHEMA_INTRO}\n{_table(['column', 'type', 'unit', 'meaning'], lines, align=['left'] * 4)}"
 
 

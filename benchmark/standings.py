@@ -277,13 +277,15 @@ def _ties(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 class Ranking:
     """The default variants of one setting over the columns that all of them have.
 
-    `table` has the columns method, rank, low, high, closed, seconds, ms_per_image, best mean rank first.
+    `table` has the columns method, rank, low, high, closed, seconds, ms_per_image, best mean rank first;
+    `accuracy` is (shared columns, methods).
     `shared` are the columns ranked over; `lacking` maps each left-out column to the methods that lack it, and
     `left_out` each method that has fewer than half of the columns to how many it has.
     """
 
     setting: str
     table: pd.DataFrame
+    accuracy: pd.DataFrame
     shared: list[str]
     lacking: dict[str, list[str]]
     left_out: dict[str, int]
@@ -350,6 +352,7 @@ def _ranking(setting: str, group: pd.DataFrame) -> Ranking:
     return Ranking(
         setting=setting,
         table=means.reset_index(drop=True),
+        accuracy=accuracy.loc[complete, compared],
         shared=list(complete),
         lacking=lacking,
         left_out={str(method): int(count) for method, count in left_out.items()},

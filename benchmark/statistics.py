@@ -140,9 +140,7 @@ def compact_letters(apart: np.ndarray) -> list[str]:
     ]
 
 
-def gap_closed(
-    accuracy: ArrayLike, source_only: ArrayLike, oracle: ArrayLike, noise: ArrayLike = 0.0
-) -> np.ndarray:
+def gap_closed(accuracy: ArrayLike, source_only: ArrayLike, oracle: ArrayLike, noise: ArrayLike = 0.0) -> np.ndarray:
     """Share of the way from source-only to the oracle; nan where that gap is not above its `noise`."""
     accuracy, source_only, oracle = (np.asarray(value, dtype=float) for value in (accuracy, source_only, oracle))
     gap = oracle - source_only

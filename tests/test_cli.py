@@ -240,6 +240,46 @@ def test_the_report_is_written_and_checked(sweep, dabench, tmp_path):
     assert "write it anew with `dabench report`" in err
 
 
+@pytest.fixture
+def aged(tmp_path):
+    """Makes every stored row one of an older harness."""
+
+    def make():
+        rows = store.load(tmp_path / "results").to_pylist()
+        store.write(tmp_path / "results", [{**row, "core_code": "older"} for row in rows])
+
+    return make
+
+
+def test_rows_of_an_older_harness_are_called_stale_everywhere_until_they_run_again(sweep, dabench, tmp_path, aged):
+    board = tmp_path / "leaderboard.md"
+    options = ["--results", tmp_path / "results", "--output", board]
+    sweep("--methods", "source_only,dann")
+    aged()
+    assert "2 of the cached cells are stale" in sweep("--methods", "source_only,dann", "--dry-run")[1]
+    code, _, err = dabench("report", *options)
+    assert code == 0
+    assert "2 rows are stale: the harness changed since" in err
+    assert "> Stale: the harness changed since (2 rows shown)." in board.read_text()
+    code, _, err = dabench("report", *options, "--check")
+    assert code == 0
+    assert "2 rows are stale" in err
+    sweep("--methods", "source_only,dann", "--force")
+    assert "stale" not in dabench("report", *options)[2]
+    assert "Stale" not in board.read_text()
+
+
+def test_a_method_whose_file_is_gone_is_reported_as_unchecked(sweep, dabench, tmp_path, own_method):
+    board = tmp_path / "leaderboard.md"
+    file = own_method("passing")
+    sweep("--methods", str(file))
+    file.unlink()
+    code, _, err = dabench("report", "--results", tmp_path / "results", "--output", board)
+    assert code == 0
+    assert "1 row is unchecked: the method and task is not known here" in err
+    assert "Not checked: the method and task is not known here (1 row shown)" in board.read_text()
+
+
 def test_rows_leave_as_json_and_csv(sweep, dabench, tmp_path):
     sweep("--methods", "source_only")
     for kind in ("json", "csv"):

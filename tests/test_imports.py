@@ -13,10 +13,10 @@ LAYERS = (
     {"core"},
     {"nn", "checkpoints"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
-    {"standings", "plan", "loop"},
+    {"standings", "plan", "loop", "studies"},
     {"cell"},
     {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
-    {"display", "papers"},
+    {"display", "papers", "plots", "tuning", "verification"},
     {"reproduce"},
     {"cli"},
 )

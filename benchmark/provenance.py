@@ -1,0 +1,74 @@
+"""What made a stored row: whether today's code would make it again, and the cell that it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dabench import registry, store
+from dabench.core import DabenchError
+
+COLUMNS = ("key", "task", "image_size", "method", "method_code", "task_code", "core_code")
+
+
+@dataclass(frozen=True)
+class Age:
+    """What became of the code behind some rows: `stale` maps a key to what changed since, `unchecked` to what is
+    not on this machine to compare with."""
+
+    stale: Mapping[str, str]
+    unchecked: Mapping[str, str]
+
+
+def age(results: Path) -> Age:
+    """Compares the code behind every stored row with today's."""
+    return age_of(store.load(results, COLUMNS).to_pylist())
+
+
+def age_of(rows: Iterable[Mapping[str, Any]]) -> Age:
+    """Compares the code behind the rows, which need COLUMNS, with today's."""
+    stale, unchecked, core, methods = {}, {}, registry.core_code(), registry.method_files()
+    for row in rows:
+        changed, absent = [], []
+        if row["core_code"] != core:
+            changed.append("harness")
+        if row["method"] not in methods:
+            absent.append("method")
+        elif row["method_code"] != registry.method_code(methods[row["method"]]):
+            changed.append("method")
+        task_code = _task_code(row["task"], row["image_size"])
+        if task_code is None:
+            absent.append("task")
+        elif row["task_code"] != task_code:
+            changed.append("task")
+        if changed:
+            stale[row["key"]] = " and ".join(changed)
+        elif absent:
+            unchecked[row["key"]] = " and ".join(absent)
+    return Age(stale, unchecked)
+
+
+@cache
+def _task_code(name: str, image_size: int | None) -> str | None:
+    """Today's fingerprint of a task, None for one that is not known here."""
+    try:
+        task = registry.task(name)
+    except DabenchError:
+        return None
+    return registry.task_code(registry.sized(task, image_size) if image_size else task)
+
+
+def summary(age: Age) -> list[str]:
+    """A sentence for each thing that changed and for each that is not here; none where all is of today."""
+    changed, absent = Counter(age.stale.values()), Counter(age.unchecked.values())
+    lines = [f"{_rows(count)} stale: the {what} changed since" for what, count in sorted(changed.items())]
+    lines += [f"{_rows(count)} unchecked: the {what} is not known here" for what, count in sorted(absent.items())]
+    return lines
+
+
+def _rows(count: int) -> str:
+    return "1 row is" if count == 1 else f"{count} rows are"

@@ -1,0 +1,49 @@
+import pytest
+
+from dabench import provenance, registry
+
+
+def row(**changed):
+    task = registry.task("fonts-optdigits")
+    return {
+        "key": "k",
+        "task": task.name,
+        "image_size": task.image_shape[1],
+        "method": "dann",
+        "method_code": registry.method_code(registry.method_files()["dann"]),
+        "task_code": registry.task_code(task),
+        "core_code": registry.core_code(),
+        **changed,
+    }
+
+
+def test_a_row_of_todays_code_is_neither_stale_nor_unchecked():
+    assert provenance.age_of([row()]) == provenance.Age({}, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"core_code": "older"}, "harness"),
+        ({"method_code": "older"}, "method"),
+        ({"task_code": "older"}, "task"),
+        ({"task_code": "older", "core_code": "older"}, "harness and task"),
+        ({"core_code": None, "method": "gone"}, "harness"),
+    ],
+)
+def test_a_row_of_other_code_is_stale_and_says_what_changed(changed, what):
+    assert provenance.age_of([row(**changed)]) == provenance.Age({"k": what}, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [({"method": "gone"}, "method"), ({"task": "gone"}, "task"), ({"task": "gone[angle=9]"}, "task")],
+)
+def test_a_row_whose_code_is_not_here_is_unchecked(changed, what):
+    assert provenance.age_of([row(**changed)]) == provenance.Age({}, {"k": what})
+
+
+def test_the_parameter_of_a_camera_leaves_a_row_fresh():
+    task = registry.task("imagenet-rotated[angle=30]")
+    changed = {"task": task.name, "image_size": task.image_shape[1], "task_code": registry.task_code(task)}
+    assert provenance.age_of([row(**changed)]) == provenance.Age({}, {})
