@@ -16,7 +16,7 @@ LAYERS = (
     {"standings", "plan", "loop"},
     {"cell"},
     {"runner", "report", "contract"},
-    {"display"},
+    {"display", "site"},
     {"cli"},
 )
 # Reading a TOML file into a task is the data module's work, and finding that file the registry's.
