@@ -276,28 +276,45 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    latex = "latex"
+
+
+Pictures = Annotated[bool, typer.Option("--pictures", help="Show examples of data whose licence forbids to publish.")]
 
 
 @app.command()
 def report(
+    data: Data,
+    cache: Cache,
     results: Results = Path("results"),
     output: Annotated[Path | None, typer.Option(help="File to write; else leaderboard.<format>.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
-    format: Annotated[Format, typer.Option(help="The leaderboard, or the rows behind it.")] = Format.md,
+    format: Annotated[Format, typer.Option(help="The leaderboard, its tables, or the rows behind it.")] = Format.md,
+    site: Annotated[Path | None, typer.Option(help="Folder to write a site into, instead of a file.")] = None,
+    pictures: Pictures = False,
 ) -> None:
-    """Write leaderboard.md from the stored rows."""
+    """Write leaderboard.md, or a site, from the stored rows."""
     from dabench import report as reports
     from dabench import store
 
-    columns = [name for name in store.SCHEMA.names if name != "predictions"]
-    if format is Format.md:
+    if site is not None:
+        from dabench import site as sites
+
+        made = sites.build(results, data, cache, pictures=pictures)
+        _say_what_was_set_aside(results)
+        sites.write(site, made)
+        size = sum(map(len, made.values())) / 1e6
+        out.print(f"{site / 'index.html'}: {len(made)} files, {size:.1f} MB; open it in a browser", markup=False)
+        return
+    columns = [column.name for column in store.COLUMNS if str(column.type) != "binary"]
+    if format in (Format.md, Format.latex):
         columns = [*reports.COLUMNS, "method_code", "core_code"]
     rows = store.frame(results, columns)
     _say_what_was_set_aside(results)
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
     text = _rendered(format, rows)
-    output = output or Path(f"leaderboard.{format}")
+    output = output or Path("leaderboard.tex" if format is Format.latex else f"leaderboard.{format}")
     if not check:
         output.write_text(text)
         out.print(f"{output}: {len(rows)} rows of {rows['task'].nunique()} tasks", markup=False)
@@ -314,9 +331,32 @@ def _rendered(format: Format, rows: pd.DataFrame) -> str:
         return rows.to_csv(index=False)
     if format is Format.json:
         return rows.to_json(orient="records", indent=1) + "\n"
+    if format is Format.latex:
+        return reports.report_latex(rows)
     code = {name: registry.method_code(file) for name, file in registry.method_files().items()}
     today = (rows["core_code"] == registry.core_code()) & (rows["method_code"] == rows["method"].map(code))
     return reports.leaderboard(rows, registry.references(), stale=set(rows.loc[~today, "key"]))
+
+
+@app.command()
+def serve(
+    data: Data,
+    cache: Cache,
+    results: Results = Path("results"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 8000,
+    pictures: Pictures = False,
+) -> None:
+    """Show the site on this machine; it follows a sweep that is running."""
+    from dabench import site
+
+    server = site.server(
+        lambda: site.build(results, data, cache, pictures=pictures), lambda: site.version(results), port
+    )
+    out.print(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C", markup=False)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
 
 
 # ------------------------------------------------------------------------------------------- list, show, data

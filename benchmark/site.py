@@ -97,7 +97,9 @@ def files(
         details["sprite"] = picture and "data:image/png;base64," + base64.b64encode(picture).decode()
         made[f"task-{number}.js"] = _script(f"DABENCH.details[{number}]", details)
     # Shown as text: a browser would save a file that ends in .py.
-    made |= {f"methods/{name}.py.txt": sources.methods[name].file.read_bytes() for name in methods if name in sources.methods}
+    made |= {
+        f"methods/{name}.py.txt": sources.methods[name].file.read_bytes() for name in methods if name in sources.methods
+    }
     return made | {f"figures/{name}": content for name, content in sources.figures.items()}
 
 
@@ -111,10 +113,10 @@ def _script(place: str, value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Rows on their benches, cells with the position of each row's, and choices of checkpoints.
+    """Rows on their benches, their cells, and choices of checkpoints.
 
-    `rows` are ok and have a column `cell`; `bad` are the others. `main` marks the cells of the budget that most
-    methods have, one for each task, protocol, backbone and image size.
+    `rows` are ok and name their cell in the column `cell`; `bad` are the others. In `cells`, `main` marks the
+    budget that most methods have, and `gain_half` is half of the interval of the gain.
     """
 
     rows: pd.DataFrame
@@ -142,7 +144,7 @@ def _evidence(rows: pd.DataFrame, stale: Collection[str]) -> _Evidence:
 
 
 def _main(cells: pd.DataFrame) -> pd.Series:
-    """Marks of each task, protocol, backbone and image size the budget that most methods have, the largest of equals."""
+    """Marks the budget that most methods have, the largest of equals, of each task, protocol, backbone and size."""
     budgets = ["budget", "target_images", "labels"]
     counts = cells[cells["default"]].groupby([*_PLACE, *budgets])["method"].nunique().reset_index(name="methods")
     sizes = counts[budgets].astype(float).where(counts[budgets] >= 0, np.inf)
@@ -172,12 +174,12 @@ def _figures(values: Iterable[float], digits: int = 3) -> list[float | int | Non
 
 
 def _cells(cells: pd.DataFrame, tasks: list[str], methods: list[str], benches: pd.DataFrame) -> dict[str, list]:
-    """A list for each column; accuracies in hundredths of a percent."""
+    """A list for each column; accuracies in tenths of a percent, which is what is shown."""
     bench = cells[BENCH].merge(benches.assign(bench=benches.index), on=BENCH, how="left")["bench"]
     place = {name: at for at, name in enumerate(tasks)}
     who = {name: at for at, name in enumerate(methods)}
     settings = {str(setting): at for at, setting in enumerate(Setting)}
-    ten_thousandths = ["mean", "half", "gain", "gain_half", "before", "closed", "ece", "source_before", "source_after"]
+    fractions = ["mean", "half", "gain", "gain_half", "ece", "source_before", "source_after"]
     return {
         "bench": bench.tolist(),
         "task": cells["task"].map(place).tolist(),
@@ -185,7 +187,8 @@ def _cells(cells: pd.DataFrame, tasks: list[str], methods: list[str], benches: p
         "setting": cells["setting"].map(settings).tolist(),
         # The name again would be most of the file's size.
         "variant": ["" if cell.default else cell.variant for cell in cells.itertuples()],
-        **{name: _scaled(cells[name], 1e4) for name in ten_thousandths},
+        **{name: _scaled(cells[name], 1000) for name in fractions},
+        "closed": _scaled(cells["closed"], 100),
         "nll": _figures(cells["nll"], 4),
         **{name: _figures(cells[name]) for name in _COSTS},
         "n": cells["n"].tolist(),
@@ -195,10 +198,13 @@ def _cells(cells: pd.DataFrame, tasks: list[str], methods: list[str], benches: p
 
 
 def _seeds(evidence: _Evidence, at: pd.Index) -> dict[int, list[list[int]]]:
-    """Of each cell the seeds and the accuracy of each in hundredths of a percent."""
-    rows = evidence.rows.loc[evidence.rows["cell"].isin(at) & evidence.rows["figure"].notna(), ["cell", "seed", "figure"]]
+    """Of each cell the seeds and the accuracy of each in tenths of a percent."""
+    rows = evidence.rows.loc[
+        evidence.rows["cell"].isin(at) & evidence.rows["figure"].notna(), ["cell", "seed", "figure"]
+    ]
     return {
-        cell: [group["seed"].tolist(), _scaled(group["figure"], 1e4)] for cell, group in rows.groupby("cell", sort=True)
+        cell: [group["seed"].tolist(), _scaled(group["figure"], 1000)]
+        for cell, group in rows.groupby("cell", sort=True)
     }
 
 
@@ -216,7 +222,7 @@ def _ranking(ranking: standings.Ranking) -> dict[str, Any]:
         "lacking": ranking.lacking,
         "left_out": ranking.left_out,
         "method": table["method"].tolist(),
-        "closed": _scaled(table["closed"], 1e4),
+        "closed": _scaled(table["closed"], 100),
         **{name: _figures(table[name]) for name in ("rank", "low", "high", "seconds", "ms_per_image")},
     }
 
@@ -237,7 +243,7 @@ def _cost(cells: pd.DataFrame) -> dict[str, Any]:
         "of": len(has),
         "setting": means["setting"].tolist(),
         "method": means["method"].tolist(),
-        "gain": _scaled(means["gain"], 1e4),
+        "gain": _scaled(means["gain"], 1000),
         **{name: _figures(means[name]) for name in _COSTS},
     }
 
@@ -245,7 +251,9 @@ def _cost(cells: pd.DataFrame) -> dict[str, Any]:
 def _bad(bad: pd.DataFrame, tasks: list[str]) -> list[list[Any]]:
     """Task, method variant, status, reason and number of the cells without a result."""
     groups = bad.groupby(["task", "variant", "status", "reason"], sort=True)["key"].nunique()
-    return [[tasks.index(task), variant, status, reason, int(n)] for (task, variant, status, reason), n in groups.items()]
+    return [
+        [tasks.index(task), variant, status, reason, int(n)] for (task, variant, status, reason), n in groups.items()
+    ]
 
 
 def _published(references: Sequence[Reference], tasks: list[str]) -> list[list[Any]]:
@@ -340,7 +348,7 @@ def _curves(evidence: _Evidence, detailed: pd.Index) -> dict[int, dict[str, Any]
             continue  # runs that ended early have no common checkpoints
         mean = np.mean([accuracy[at] for at in group.index], axis=0)
         share = np.mean([progress[at] for at in group.index], axis=0)
-        curves[cell] = {"progress": _scaled(share, 1e3), "accuracy": _scaled(mean, 1e4), "chosen": {}}
+        curves[cell] = {"progress": _scaled(share, 1000), "accuracy": _scaled(mean, 1000), "chosen": {}}
     chosen = evidence.choices.table
     chosen = chosen[chosen["row"].isin(rows.index) & chosen["chosen"].notna()]
     chosen = chosen.assign(cell=rows["cell"].reindex(chosen["row"]).to_numpy())
@@ -350,7 +358,7 @@ def _curves(evidence: _Evidence, detailed: pd.Index) -> dict[int, dict[str, Any]
     )
     means = chosen.groupby(["cell", "validator"])[["progress", "chosen"]].mean()
     for (cell, validator), mean in zip(means.index, means.itertuples(), strict=True):
-        curves[cell]["chosen"][validator] = [round(1e3 * mean.progress), round(1e4 * mean.chosen)]
+        curves[cell]["chosen"][validator] = [round(1000 * mean.progress), round(1000 * mean.chosen)]
     return curves
 
 
@@ -394,7 +402,10 @@ def _shares(counts: np.ndarray) -> list[list[int]]:
         return percent.tolist()
     wrong = np.where(np.eye(len(counts), dtype=bool), 0, percent)
     most = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
-    return [[int(true), int(said), int(wrong[true, said])] for true, said in zip(*np.unravel_index(most, wrong.shape), strict=True)]
+    return [
+        [int(true), int(said), int(wrong[true, said])]
+        for true, said in zip(*np.unravel_index(most, wrong.shape), strict=True)
+    ]
 
 
 # -------------------------------------------------------------------------------------------------- compare
@@ -485,8 +496,8 @@ def _compare(evidence: _Evidence, methods: list[str], tasks: list[str]) -> dict[
                 *(methods.index(names[first]), methods.index(names[second])),
                 verdict(names[first], names[second], result),
                 both.tolist(),
-                _scaled(result.difference, 1e4),
-                _scaled(result.half, 1e4),
+                _scaled(result.difference, 1000),
+                _scaled(result.half, 1000),
                 _figures(result.p, 2),
             ]
         )
@@ -613,7 +624,11 @@ def server(make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], port
             if name == "index.html" and held["version"] != (current := now()):
                 held.update(version=current, files=make())
             page = held["files"].get(name)
-        return page and page.replace(b"</body>", b'<script src="live.js"></script></body>') if name == "index.html" else page
+        return (
+            page and page.replace(b"</body>", b'<script src="live.js"></script></body>')
+            if name == "index.html"
+            else page
+        )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -35,7 +35,7 @@
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
       else node.setAttribute(name, value === true ? "" : value);
     }
-    node.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+    node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
     return node;
   }
   const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
@@ -51,9 +51,11 @@
     data.settings.filter((name) => settings.has(name)).map((name) => h("li", {}, chip(name))));
 
   const known = (value) => value !== null && value !== undefined;
-  const percent = (value, digits = 1) => (known(value) ? (value / 100).toFixed(digits) : "–");
+  const POINT = 10; // accuracies come in tenths of a percent, rounded as leaderboard.md rounds them
+  const percent = (value) => (known(value) ? (value / POINT).toFixed(1) : "–");
+  const share = (value) => (known(value) ? `${value} %` : "–");
   const signed = (value) => (known(value) ? (value > 0 ? "+" : value < 0 ? "−" : "") + percent(Math.abs(value)) : "–");
-  const seconds = (value) => (!known(value) ? "–" : value < 100 ? `${+value.toPrecision(3)} s` : `${(value / 60).toFixed(1)} min`);
+  const seconds = (value) => (!known(value) ? "–" : value < .001 ? "0 s" : value < 100 ? `${+value.toPrecision(3)} s` : `${(value / 60).toFixed(1)} min`);
   const number = (value) => (known(value) ? value.toLocaleString("en") : "–");
   const interval = (mean, half) => percent(mean) + (known(half) ? ` ± ${percent(half)}` : "");
   const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
@@ -79,7 +81,9 @@
     const focused = document.activeElement && document.activeElement.id;
     const top = scrollY;
     show(false);
-    if (focused && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
+    const again = focused && document.getElementById(focused);
+    if (again) again.focus({ preventScroll: true });
+    if (again && again.type === "search") again.setSelectionRange(again.value.length, again.value.length);
     scrollTo({ top, behavior: "instant" });
   }
 
@@ -128,14 +132,14 @@
       h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), body)), more);
   }
 
-  /** A bar to the mean with its interval drawn over it, on a scale from low to high. */
+  /** The interval as a bar with the mean in it, on a scale from low to high. */
   function bar(mean, half, low, high, label, width = 130) {
     const x = (value) => Math.max(0, Math.min(width, ((value - low) / (high - low || 1)) * width));
     return s("svg", { width, height: 16, viewBox: `0 0 ${width} 16`, role: "img", "aria-label": label },
       s("title", {}, label),
-      s("rect", { x: 0, y: 3, width: x(mean), height: 10, rx: 2, fill: "var(--bar)" }),
-      known(half) && s("line", { x1: x(mean - half), x2: x(mean + half), y1: 8, y2: 8, stroke: "var(--mark)", "stroke-width": 3 }),
-      s("circle", { cx: x(mean), cy: 8, r: 3, fill: "var(--mark)" }));
+      s("line", { x1: 0, x2: width, y1: 8, y2: 8, class: "grid" }),
+      known(half) && s("rect", { x: x(mean - half), y: 4, width: Math.max(1, x(mean + half) - x(mean - half)), height: 8, rx: 2, fill: "var(--bar)" }),
+      s("circle", { cx: x(mean), cy: 8, r: 3.2, fill: "var(--mark)" }));
   }
 
   const accuracyText = (at) => h("span", { class: cells.best[at] ? "best" : null }, interval(cells.mean[at], cells.half[at]));
@@ -164,24 +168,28 @@
     return button;
   }
 
+  const forgetting = (at) => (known(cells.source_before[at]) && known(cells.source_after[at]) ? cells.source_after[at] - cells.source_before[at] : null);
   const resultColumns = (lines) => {
     const means = lines.map((at) => cells.mean[at]);
-    const low = Math.floor((means.reduce((a, b) => Math.min(a, b), 1e4) - 200) / 1000) * 1000;
+    const low = Math.floor((means.reduce((a, b) => Math.min(a, b), 100 * POINT) - 2 * POINT) / 100) * 100;
     const from = Math.max(0, low);
     return {
       method: { id: "method", label: "method", head: true, value: variantOf, cell: (at) => methodLink(methodOf(at), variantOf(at)) },
       setting: { id: "setting", label: "setting", value: (at) => cells.setting[at], cell: (at) => chip(settingOf(at)) },
       task: { id: "task", label: "task", value: (at) => taskOf(at).name, cell: (at) => taskLink(taskOf(at).name, { bench: cells.bench[at] }) },
       accuracy: { id: "accuracy", label: "accuracy, %", number: true, value: (at) => cells.mean[at], cell: (at) => [accuracyText(at), flags(at)] },
-      bar: { id: "bar", label: `${from / 100} to 100 %, 95 % interval`,
-        cell: (at) => bar(cells.mean[at], cells.half[at], from, 1e4, `${interval(cells.mean[at], cells.half[at])} %`) },
+      bar: { id: "bar", label: `${from / POINT} to 100 %, 95 % interval`,
+        cell: (at) => bar(cells.mean[at], cells.half[at], from, 100 * POINT, `${interval(cells.mean[at], cells.half[at])} %`) },
       ties: { id: "ties", label: "ties", cell: (at) => cells.letters[at] },
       gain: { id: "gain", label: "gain, points", number: true, value: (at) => cells.gain[at], cell: (at) => signed(cells.gain[at]) },
-      closed: { id: "closed", label: "gap closed", number: true, value: (at) => cells.closed[at], cell: (at) => (known(cells.closed[at]) ? `${percent(cells.closed[at], 0)} %` : "–") },
+      closed: { id: "closed", label: "gap closed", number: true, value: (at) => cells.closed[at], cell: (at) => share(cells.closed[at]) },
       seconds: { id: "seconds", label: "adaptation", number: true, value: (at) => cells.seconds[at], cell: (at) => seconds(cells.seconds[at]) },
       ms: { id: "ms", label: "ms/image", number: true, value: (at) => cells.ms_per_image[at], cell: (at) => number(cells.ms_per_image[at]) },
       memory: { id: "memory", label: "peak MiB", number: true, value: (at) => cells.peak_memory[at], cell: (at) => number(cells.peak_memory[at]) },
       parameters: { id: "parameters", label: "trained weights", number: true, value: (at) => cells.trained_parameters[at], cell: (at) => number(cells.trained_parameters[at]) },
+      forgetting: { id: "forgetting", label: "change on source", number: true, value: forgetting, cell: (at) => signed(forgetting(at)) },
+      ece: { id: "ece", label: "calibration error, %", number: true, value: (at) => cells.ece[at], cell: (at) => percent(cells.ece[at]) },
+      nll: { id: "nll", label: "NLL, nat", number: true, value: (at) => cells.nll[at], cell: (at) => number(cells.nll[at]) },
       n: { id: "n", label: "seeds", number: true, value: (at) => cells.n[at], cell: (at) => String(cells.n[at]) },
       bench: { id: "bench", label: "protocol, backbone", cell: (at) => benchName(benchOf(at)) },
       published: { id: "published", label: "published", number: true, cell: publishedCell },
@@ -209,6 +217,7 @@
     if (bench.target_images >= 0) parts.push(`${bench.target_images} target images`);
     return parts.join(", ");
   }
+  const inOrder = (a, b) => cells.task[a] - cells.task[b] || cells.bench[a] - cells.bench[b] || cells.setting[a] - cells.setting[b] || cells.mean[b] - cells.mean[a];
   const valuesOf = FILTERS.map(([, , of]) => distinct(every.map(of)).sort());
 
   function leaderboard({ query }) {
@@ -217,7 +226,7 @@
     const lines = every.filter((at) => FILTERS.every(([name, , of]) => !asked(name) || of(at) === asked(name))
       && (!words || variantOf(at).toLowerCase().includes(words)));
     const columns = resultColumns(lines);
-    const used = ["method", "accuracy", "bar", "task", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "n", "bench"];
+    const used = ["method", "accuracy", "bar", "task", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
     const narrowed = ["task", "backbone", "protocol", "budget"].some(asked);
     return [
       h("h1", {}, "Leaderboard"),
@@ -230,7 +239,7 @@
       h("h2", {}, "Every result"),
       h("p", { class: "small soft" }, "Bold: not told apart from the best of its setting on that task (paired test over seeds, Holm, 5 %); methods that share a letter are not told apart. ",
         h("span", { class: "bad" }, "▼"), " significantly below source-only; ", h("span", { class: "bad" }, "∅"), " a class is never recognised. Gain is over the source model, in points."),
-      lines.length ? table(count(lines.length, "result"), used.map((name) => columns[name]), lines, { first: "-accuracy" })
+      lines.length ? table(count(lines.length, "result"), used.map((name) => columns[name]), lines.sort(inOrder), { first: "task" })
         : h("p", {}, "No result has all of these; clear a filter."),
     ];
   }
@@ -260,7 +269,7 @@
           { id: "method", label: "method", head: true, value: (at) => group.method[at], cell: (at) => methodLink(group.method[at]) },
           { id: "rank", label: "mean rank", number: true, value: (at) => group.rank[at], cell: (at) => (alone || !known(group.rank[at]) ? "–" : `${group.rank[at].toFixed(1)}${known(group.low[at]) ? ` [${group.low[at].toFixed(1)}, ${group.high[at].toFixed(1)}]` : ""}`) },
           { id: "drawn", label: `1 to ${Math.ceil(most)}`, cell: rankBar },
-          { id: "closed", label: "gap closed", number: true, value: (at) => group.closed[at], cell: (at) => (known(group.closed[at]) ? `${percent(group.closed[at], 0)} %` : "–") },
+          { id: "closed", label: "gap closed", number: true, value: (at) => group.closed[at], cell: (at) => share(group.closed[at]) },
           { id: "seconds", label: "adaptation", number: true, value: (at) => group.seconds[at], cell: (at) => seconds(group.seconds[at]) },
           { id: "ms", label: "ms/image", number: true, value: (at) => group.ms_per_image[at], cell: (at) => number(group.ms_per_image[at]) },
         ], lines, { by, first: "rank" }),
@@ -274,7 +283,7 @@
   /** Runs `draw` when the script has given its data; on the page until then stands that it is coming. */
   function later(file, given, draw) {
     const place = h("div", {}, h("p", { class: "soft" }, "Loading …"));
-    const put = () => place.replaceChildren(...[draw(given())].flat(2).filter(Boolean));
+    const put = () => place.replaceChildren(...[draw(given())].flat(Infinity).filter(Boolean));
     if (given()) put();
     else {
       const script = h("script", { src: file, onload: put, onerror: () => place.replaceChildren(`${file} is missing; write the site anew.`) });
@@ -306,7 +315,7 @@
     const bad = data.bad.filter(([at]) => at === numberOf);
     const protocol = bench !== undefined && facts.protocols && facts.protocols[data.benches[bench].protocol];
     const columns = resultColumns(inside);
-    const used = ["method", "accuracy", "bar", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "n"];
+    const used = ["method", "accuracy", "bar", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n"];
     const others = data.published.filter(([at]) => at === numberOf);
     const rowsOf = (entries) => entries.filter(([, text]) => text && text.length).flatMap(([label, text]) => [h("dt", {}, label), h("dd", {}, text)]);
     return [
@@ -359,8 +368,8 @@
     const values = lines.flatMap((at) => [mean[at] - (half[at] || 0), mean[at] + (half[at] || 0), ...((seeds && seeds[at]) || [[], []])[1]]);
     let [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
     if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
-    const room = Math.max(50, (high - low) * 0.04);
-    [low, high] = zero ? [low - room, high + room] : [Math.max(0, low - room), Math.min(1e4, high + room)];
+    const room = Math.max(POINT / 2, (high - low) * 0.04);
+    [low, high] = zero ? [low - room, high + room] : [Math.max(0, low - room), Math.min(100 * POINT, high + room)];
     const x = (value) => left + ((value - low) / (high - low)) * (right - left);
     const step = 24;
     const height = lines.length * step + 26;
@@ -368,9 +377,9 @@
     const short = (text) => (text.length > fits ? text.slice(0, fits - 1) + "…" : text);
     return h("figure", {}, s("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": lines.map((at) => `${label(at)} ${interval(mean[at], half[at])} ${unit}`).join("; ") },
-    ticks(low / 100, high / 100, width < 500 ? 4 : 8).map((tick) => [
-      s("line", { x1: x(tick * 100), x2: x(tick * 100), y1: 0, y2: height - 22, class: tick === 0 && zero ? "zero" : "grid" }),
-      s("text", { x: x(tick * 100), y: height - 6, "text-anchor": "middle", class: "soft" }, `${tick}${unit === "%" ? " %" : ""}`)]),
+    ticks(low / POINT, high / POINT, width < 500 ? 4 : 8).map((tick) => [
+      s("line", { x1: x(tick * POINT), x2: x(tick * POINT), y1: 0, y2: height - 22, class: tick === 0 && zero ? "zero" : "grid" }),
+      s("text", { x: x(tick * POINT), y: height - 6, "text-anchor": "middle", class: "soft" }, `${tick}${unit === "%" ? " %" : ""}`)]),
     lines.map((at, line) => {
       const y = line * step + step / 2;
       const title = `${label(at)}: ${interval(mean[at], half[at])} ${unit}`;
@@ -383,22 +392,22 @@
     })));
   }
 
-  const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
-  const DASHES = ["", "6 3", "2 3", "8 3 2 3", "12 4", "4 2"];
+  const SCORES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+  const scoreLook = (number) => ({ d: [SHAPES.diamond, SHAPES.square, SHAPES.triangle, SHAPES.star][Math.floor(number / SCORES.length) % 4], fill: SCORES[number % SCORES.length] });
 
   function checkpoints(lines, details, query) {
     const drawn = lines.filter((at) => details.curves[at] && details.curves[at].accuracy.length > 1);
     if (!drawn.length) return null;
     const scores = distinct(drawn.flatMap((at) => Object.keys(details.curves[at].chosen))).sort();
     const all = drawn.flatMap((at) => details.curves[at].accuracy);
-    const low = Math.max(0, Math.min(...all) - 200);
-    const high = Math.min(1e4, Math.max(...all) + 200);
+    const low = Math.max(0, Math.min(...all) - 2 * POINT);
+    const high = Math.min(100 * POINT, Math.max(...all) + 2 * POINT);
     const [width, height] = [340, 180];
     const x = (share) => 36 + (share / 1000) * (width - 46);
     const y = (value) => 8 + ((high - value) / (high - low)) * (height - 34);
     const shown = scores.includes(query.get("score")) ? query.get("score") : "";
     return [h("h2", {}, "Over the checkpoints"),
-      h("p", { class: "small soft" }, "Mean target accuracy at each checkpoint. A diamond marks what a label-free score chooses, on average over seeds; the ring is the best checkpoint, which only target test labels would show."),
+      h("p", { class: "small soft" }, "Mean target accuracy at each checkpoint. A mark shows what a label-free score chooses, on average over seeds; the ring is the best checkpoint, which only target test labels would show."),
       scores.length ? h("form", {}, choice("Score", "score", plain(scores, "all scores"), shown)) : null,
       h("div", { class: "plots" }, drawn.map((at) => {
         const curve = details.curves[at];
@@ -406,18 +415,17 @@
         const chosen = Object.entries(curve.chosen).filter(([score]) => !shown || score === shown);
         return h("figure", {}, h("figcaption", {}, variantOf(at)), s("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img",
           "aria-label": `${variantOf(at)}: from ${percent(curve.accuracy[0])} to ${percent(curve.accuracy.at(-1))} %` },
-        ticks(low / 100, high / 100, 4).map((tick) => [s("line", { x1: 36, x2: width - 10, y1: y(tick * 100), y2: y(tick * 100), class: "grid" }),
-          s("text", { x: 30, y: y(tick * 100) + 4, "text-anchor": "end", class: "soft" }, String(tick))]),
+        ticks(low / POINT, high / POINT, 4).map((tick) => [s("line", { x1: 36, x2: width - 10, y1: y(tick * POINT), y2: y(tick * POINT), class: "grid" }),
+          s("text", { x: 30, y: y(tick * POINT) + 4, "text-anchor": "end", class: "soft" }, String(tick))]),
         [0, 50, 100].map((tick) => s("text", { x: x(tick * 10), y: height - 6, "text-anchor": tick === 100 ? "end" : "middle", class: "soft" }, `${tick} %`)),
         s("polyline", { points: curve.accuracy.map((value, step) => `${x(curve.progress[step])},${y(value)}`).join(" "), fill: "none", stroke: look(settingOf(at))[0], "stroke-width": 2 }),
         s("circle", { cx: x(curve.progress[best]), cy: y(curve.accuracy[best]), r: 7, fill: "none", stroke: "var(--text)" }, s("title", {}, `best: ${percent(curve.accuracy[best])} %`)),
         chosen.map(([score, [share, value]]) => {
-          const number = scores.indexOf(score);
-          return s("path", { d: SHAPES.diamond, transform: `translate(${x(share)} ${y(value)})`, fill: LINES[number % LINES.length], stroke: "var(--page)" }, s("title", {}, `${score}: ${percent(value)} %`));
+          return s("path", { ...scoreLook(scores.indexOf(score)), transform: `translate(${x(share)} ${y(value)})`, stroke: "var(--page)" }, s("title", {}, `${score}: ${percent(value)} %`));
         })));
       })),
       h("ul", { class: "key" }, scores.filter((score) => !shown || score === shown).map((score) => h("li", { class: "setting" },
-        s("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, s("path", { d: SHAPES.diamond, fill: LINES[scores.indexOf(score) % LINES.length] })), score))),
+        s("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, s("path", scoreLook(scores.indexOf(score)))), score))),
     ];
   }
 
@@ -448,7 +456,7 @@
       line.map((value, said) => [
         s("rect", { x: long + said * side, y: at * side, width: side - 1, height: side - 1, fill: at === said ? "var(--mark)" : "#d55e00", "fill-opacity": Math.max(.04, value / 100) },
           s("title", {}, `${names[at]} taken for ${names[said] ?? said}: ${value} %`)),
-        side > 20 && value > 0 ? s("text", { x: long + said * side + side / 2 - .5, y: at * side + side / 2 + 4, "text-anchor": "middle", style: "font-size:10px;pointer-events:none" }, String(value)) : null])]),
+        side > 20 && value > 0 ? s("text", { x: long + said * side + side / 2 - .5, y: at * side + side / 2 + 4, "text-anchor": "middle", style: `font-size:10px;pointer-events:none${value > 50 ? ";fill:var(--page)" : ""}` }, String(value)) : null])]),
     names.map((each, at) => s("text", each.length > 2
       ? { transform: `translate(${long + at * side + side / 2 + 4} ${wide + 8}) rotate(-60)`, "text-anchor": "end" }
       : { x: long + at * side + side / 2, y: wide + 15, "text-anchor": "middle" }, each.slice(0, 16))));
@@ -473,7 +481,7 @@
     const label = (at) => taskOf(at).name + (cells.variant[at] ? cells.variant[at].replace(name, " ") : "") + (several ? `, ${benchOf(at).backbone}` : "");
     const bad = data.bad.filter(([, variant]) => variant.split("[")[0] === name);
     const columns = resultColumns(own);
-    const used = ["task", "accuracy", "bar", "gain", "closed", "ties", "published", "seconds", "ms", "memory", "parameters", "n", "bench"];
+    const used = ["task", "accuracy", "bar", "gain", "closed", "ties", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
     const variants = { id: "method", label: "variant", cell: variantOf };
     return [
       h("h1", {}, name), h("p", {}, chip(facts.setting)),
@@ -552,6 +560,7 @@
       points = data.cost.method.map((name, at) => ({ name, setting: data.cost.setting[at], x: data.cost[shown][at], y: data.cost.gain[at] }));
     }
     points = points.filter((point) => known(point.x) && known(point.y));
+    for (const point of points) if (point.x < .001) point.x = 0; // what source-only takes is the clock's own time
     const value = asked ? "accuracy, %" : "mean gain over source-only, points";
     return [h("h1", {}, "Cost"),
       h("form", {}, choice("Task", "task", [["", `all (mean over ${count(data.cost.tasks, "shared task")})`], ...options], asked), choice("Cost", "x", COSTS.map(([id, label]) => [id, label]), shown)),
@@ -559,7 +568,7 @@
       points.length ? [key(new Set(points.map((point) => point.setting))), scatter(points, words, value, text),
         table(`${count(points.length, "method")}`, [
           { id: "method", label: "method", head: true, value: (point) => point.name, cell: (point) => methodLink(point.name) },
-          { id: "y", label: value, number: true, value: (point) => point.y, cell: (point) => (asked ? percent(point.y) : signed(point.y)) },
+          { id: "y", label: asked ? "accuracy, %" : "gain, points", number: true, value: (point) => point.y, cell: (point) => (asked ? percent(point.y) : signed(point.y)) },
           { id: "x", label: words, number: true, value: (point) => point.x, cell: (point) => text(point.x) },
           { id: "front", label: "on the front", cell: (point) => (point.front ? "yes" : "") },
           { id: "setting", label: "setting", value: (point) => point.setting, cell: (point) => chip(point.setting) }], points, { by: "order", first: "-y" })]
@@ -578,7 +587,7 @@
     const [low, high] = [Math.log10(least) - (zeros ? .6 : .12), Math.log10(most) + .12];
     const x = (value) => left + ((value > 0 ? Math.log10(value) - low : .08 * (high - low)) / (high - low)) * (right - left);
     const ys = points.map((point) => point.y);
-    const room = Math.max(60, (Math.max(...ys) - Math.min(...ys)) * .06);
+    const room = Math.max(.6 * POINT, (Math.max(...ys) - Math.min(...ys)) * .06);
     const [down, up] = [Math.min(...ys) - room, Math.max(...ys) + room];
     const y = (value) => bottom - ((value - down) / (up - down)) * (bottom - top);
     let best = -Infinity;
@@ -586,7 +595,8 @@
     const path = front.map((point, at) => (at ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`)).join("");
     const decades = [];
     for (let power = Math.ceil(low); power <= high; power++) decades.push(power);
-    const marks = decades.length > 1 ? decades.map((power) => 10 ** power) : [least, most];
+    const sparse = Math.ceil(decades.length / ((right - left) / 75));
+    const marks = decades.length > 1 ? decades.filter((_, at) => at % sparse === 0).map((power) => 10 ** power).filter((tick) => !zeros || x(tick) - x(0) > 45) : [least, most];
     const taken = [];
     const labels = [...points].sort((a, b) => b.front - a.front || b.y - a.y).map((point) => {
       const wide = point.name.length * 6.4 + 6;
@@ -598,14 +608,14 @@
           && points.every((other) => other === point || x(other.x) < box[0] - 4 || x(other.x) > box[2] + 4 || y(other.y) < box[1] - 4 || y(other.y) > box[3] + 4);
         if (free) {
           taken.push(box);
-          return s("text", { x: x(point.x) + dx, y: y(point.y) + dy, "text-anchor": anchor }, point.name);
+          return s("text", { x: x(point.x) + dx, y: y(point.y) + dy, "text-anchor": anchor, class: "halo" }, point.name);
         }
       }
       return null; // no room: its mark says its name, and the table below too
     });
     return h("figure", {}, s("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `On the Pareto front: ${front.map((point) => `${point.name} (${text(point.x)})`).join(", ")}` },
-    ticks(down / 100, up / 100).map((tick) => [s("line", { x1: left, x2: right, y1: y(tick * 100), y2: y(tick * 100), class: "grid" }), s("text", { x: left - 6, y: y(tick * 100) + 4, "text-anchor": "end", class: "soft" }, String(tick))]),
+    ticks(down / POINT, up / POINT).map((tick) => [s("line", { x1: left, x2: right, y1: y(tick * POINT), y2: y(tick * POINT), class: "grid" }), s("text", { x: left - 6, y: y(tick * POINT) + 4, "text-anchor": "end", class: "soft" }, String(tick))]),
     marks.map((tick) => [s("line", { x1: x(tick), x2: x(tick), y1: top, y2: bottom, class: "grid" }), s("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle", class: "soft" }, text(tick))]),
     zeros && s("text", { x: x(0), y: bottom + 16, "text-anchor": "middle", class: "soft" }, "0"),
     s("text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle", class: "soft" }, `${xWords} (logarithmic)`),
@@ -640,10 +650,12 @@
     const state = address();
     const main = document.getElementById("main");
     const page = PAGES[state.page];
-    main.replaceChildren(...(page ? page(state) : missing("page", state.page)).flat(4).filter(Boolean));
+    main.replaceChildren(...(page ? page(state) : missing("page", state.page)).flat(Infinity).filter(Boolean));
     document.querySelector("nav").replaceChildren(...NAVIGATION.map(([id, label, under]) =>
       h("a", { href: link(id), "aria-current": id === state.page || under === state.page ? "page" : null }, label)));
     document.title = `${state.name || main.querySelector("h1").textContent} · dabench`;
+    const current = document.querySelector("nav [aria-current]");
+    if (current) current.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
     if (arrived) {
       scrollTo({ top: 0, behavior: "instant" });
       main.focus({ preventScroll: true });
