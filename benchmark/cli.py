@@ -306,21 +306,38 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    latex = "latex"
+
+
+Pictures = Annotated[bool, typer.Option("--pictures", help="Show examples of data whose licence forbids to publish.")]
 
 
 @app.command()
 def report(
+    data: Data,
+    cache: Cache,
     results: Results = Path("results"),
     output: Annotated[Path | None, typer.Option(help="File to write; else leaderboard.<format>.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
-    format: Annotated[Format, typer.Option(help="The leaderboard, or the rows behind it.")] = Format.md,
+    format: Annotated[Format, typer.Option(help="The leaderboard, its tables, or the rows behind it.")] = Format.md,
     select: Annotated[str, typer.Option(help="Checkpoint that counts: last, oracle or a label-free score.")] = "last",
+    site: Annotated[Path | None, typer.Option(help="Folder to write a site into, instead of a file.")] = None,
+    pictures: Pictures = False,
 ) -> None:
-    """Write leaderboard.md and its figures from the stored rows."""
+    """Write leaderboard.md and its figures, or a site, from the stored rows."""
     from dabench import provenance
 
+    if site is not None:
+        from dabench import site as sites
+
+        made = sites.build(results, data, cache, pictures=pictures)
+        _say_what_was_set_aside(results)
+        sites.write(site, made)
+        size = sum(map(len, made.values())) / 1e6
+        out.print(f"{site / 'index.html'}: {len(made)} files, {size:.1f} MB; open it in a browser", markup=False)
+        return
     age = provenance.age(results)
-    output = output or Path(f"leaderboard.{format}")
+    output = output or Path("leaderboard.tex" if format is Format.latex else f"leaderboard.{format}")
     files = _rendered(format, results, output, age, select)
     _say_what_was_set_aside(results)
     for words in provenance.summary(age):
@@ -342,7 +359,7 @@ def _rendered(format: Format, results: Path, output: Path, age: Age, select: str
     from dabench import registry, store
     from dabench import report as reports
 
-    if format is Format.md:
+    if format in (Format.md, Format.latex):
         rows = reports.load(results)
     else:
         rows = store.frame(results, (name for name in store.SCHEMA.names if store.SCHEMA.field(name).type != "binary"))
@@ -352,6 +369,8 @@ def _rendered(format: Format, results: Path, output: Path, age: Age, select: str
         return {output: rows.to_csv(index=False)}
     if format is Format.json:
         return {output: rows.to_json(orient="records", indent=1) + "\n"}
+    if format is Format.latex:
+        return {output: reports.report_latex(rows)}
     folder = results / "figures"
     text = reports.leaderboard(
         rows,
@@ -363,6 +382,27 @@ def _rendered(format: Format, results: Path, output: Path, age: Age, select: str
     )
     drawn = reports.figures(rows, stale=age.stale, select=select)
     return {output: text, **{folder / name: svg for name, svg in drawn.items()}}
+
+
+@app.command()
+def serve(
+    data: Data,
+    cache: Cache,
+    results: Results = Path("results"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 8000,
+    pictures: Pictures = False,
+) -> None:
+    """Show the site on this machine; it follows a sweep that is running."""
+    from dabench import site
+
+    server = site.server(
+        lambda: site.build(results, data, cache, pictures=pictures), lambda: site.version(results), port
+    )
+    out.print(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C", markup=False)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
 
 
 # ------------------------------------------------------------------------------------------- list, show, data

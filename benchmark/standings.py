@@ -94,7 +94,7 @@ def _size(bound: pd.Series) -> pd.Series:
 class Choices:
     """What each label-free score would have chosen, one line a row and score.
 
-    `table` has the columns row (index into the rows), validator, chosen (accuracy of its checkpoint),
+    `table` has the columns row (index into the rows), validator, checkpoint and chosen (its place and accuracy),
     correlation (Spearman's, with accuracy over checkpoints) and last (the score of the last checkpoint);
     `by_row` has the chosen accuracies again, a line a row and a column a validator.
     `best` is the accuracy of each row's best checkpoint, the returned model among them (nan without checkpoints).
@@ -126,6 +126,7 @@ def choices(rows: pd.DataFrame) -> Choices:
         {
             "row": rows.index.to_numpy()[position],
             "validator": names.to_numpy(),
+            "checkpoint": at,
             "chosen": np.where(some, accuracy[line, at], np.nan) if width else np.nan,
             "correlation": rank_correlation(scores, accuracy),
             "last": scores[line, final] if width else np.nan,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,9 +179,16 @@ def corrupt(results: Path) -> list[Path]:
 def load(results: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     """Every row under `results`, files in name order; an unreadable file is set aside (see `corrupt`)."""
     columns = list(columns)
-    tables = [_open(path, columns) for path in sorted(results.glob("*/*.parquet"))]
     empty = pa.schema([SCHEMA.field(name) for name in columns]).empty_table()
-    return pa.concat_tables([empty, *(table for table in tables if table is not None)])
+    return pa.concat_tables([empty, *tables(results, columns)])
+
+
+def tables(results: Path, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.Table]:
+    """The rows of one file after the other, for columns of which all together would not fit into memory."""
+    for path in sorted(results.glob("*/*.parquet")):
+        table = _open(path, columns)
+        if table is not None:
+            yield table
 
 
 def frame(results: Path, columns: Iterable[str] = SCHEMA.names) -> pd.DataFrame:

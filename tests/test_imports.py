@@ -16,7 +16,7 @@ LAYERS = (
     {"standings", "plan", "loop", "studies"},
     {"cell"},
     {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
-    {"display", "papers", "plots", "tuning", "verification"},
+    {"display", "papers", "plots", "tuning", "verification", "site"},
     {"reproduce"},
     {"cli"},
 )

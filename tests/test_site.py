@@ -1,0 +1,518 @@
+import json
+import re
+import shutil
+import threading
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dabench
+from dabench import registry, report, site, store
+from dabench.cli import main
+from dabench.core import DabenchError, Reference
+
+SETTINGS = {
+    "source_only": "source-only",
+    "target_supervised": "oracle",
+    "dann": "unsupervised",
+    "nogrl": "unsupervised",
+    "adapternet": "supervised",
+    "finetune_last1": "supervised",
+}
+MEANS = {
+    "source_only": 0.600,
+    "adapternet": 0.710,
+    "nogrl": 0.740,
+    "dann": 0.800,
+    "finetune_last1": 0.850,
+    "target_supervised": 0.950,
+}
+TASKS = {"mnist-usps": ("digits", "lenet"), "usps-mnist": ("digits", "lenet"), "shapes-power": ("quick", "resnet8")}
+NOISE = [0.0, 0.004, -0.003]
+IMAGES = 200
+
+
+def row(task, method, seed, mean, **values):
+    """One stored row, with checkpoints, scores and the predictions that its accuracy says."""
+    family, backbone = TASKS.get(task, ("made", "lenet"))
+    accuracy = mean + NOISE[seed % 3]
+    truth = np.arange(IMAGES, dtype=np.uint8) % 10
+    wrong = np.arange(IMAGES) >= accuracy * IMAGES
+    made = {
+        "key": f"{task} {method} {seed} {sorted(values.items())}",
+        **{"task": task, "family": family, "protocol": "full", "method": method, "variant": method},
+        **{"setting": SETTINGS.get(method, "unsupervised"), "backbone": backbone, "image_size": 28, "budget": 1.0},
+        **{"labels": -1, "target_images": -1, "seed": seed, "status": "ok"},
+        **{"accuracy": accuracy, "accuracy_before": 0.6 + NOISE[seed % 3] / 2, "per_class": [0.9, 0.5]},
+        **{"nll": 0.5, "ece": 0.1, "source_before": 0.98, "source_after": 0.97},
+        **{"seconds": 100 * mean, "ms_per_image": 0.25, "peak_memory": 500.0, "trained_parameters": 1000},
+        "n_test": IMAGES,
+        "truth": truth.tobytes(),
+        "predictions": np.where(wrong, (truth + 1) % 10, truth).astype(np.uint8).tobytes(),
+        "predictions_before": truth[::-1].tobytes(),
+        "checkpoint_progress": [0.25, 0.5, 0.75, 1.0],
+        "checkpoint_accuracy": [accuracy - 0.1, accuracy + 0.02, accuracy - 0.01, accuracy],
+        "checkpoint_scores": {"entropy": [0.1, 0.9, 0.2, 0.3], "snd": [0.1, 0.2, 0.3, 0.4]},
+        "created": f"2026-01-01T00:00:0{seed % 10}Z",
+    }
+    return made | values
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A store with three tasks, six methods, a refused method and a variant."""
+    folder = tmp_path_factory.mktemp("results")
+    rows = [
+        row(task, method, seed, mean - 0.02 * place)
+        for place, task in enumerate(TASKS)
+        for method, mean in MEANS.items()
+        for seed in range(3)
+    ]
+    rows += [row("mnist-usps", "dann", seed, 0.55, variant="dann[lr=0.1]", created="") for seed in range(3)]
+    reason = "<img src=x onerror='document.title=1'> needs batch norm"
+    rows += [row("mnist-usps", "adabn", 0, 0.5, setting="source-free", status="refused", reason=reason)]
+    store.write(folder, rows)
+    (folder / "curves").mkdir()
+    (folder / "curves" / "imagenet-rotated angle.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20"/></svg>'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(results, tmp_path_factory):
+    return site.build(results, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+
+
+def read(made, name):
+    """What a script of the site holds."""
+    return json.loads(re.sub(rb"^[^=]*=|;\n$", b"", made[name]))
+
+
+def numbers(results, shuffle=None):
+    """The site's files from nothing but the rows."""
+    rows = store.load(results, site.COLUMNS).to_pandas()
+    if shuffle is not None:
+        rows = rows.sample(frac=1, random_state=shuffle).reset_index(drop=True)
+    return site.files(rows, [store.frame(results)])
+
+
+@pytest.fixture(scope="module")
+def plain(results):
+    return numbers(results)
+
+
+def test_the_order_of_the_rows_does_not_change_a_byte(results, plain):
+    assert numbers(results, shuffle=1) == plain
+
+
+def test_a_cell_reads_as_in_the_leaderboard(results, made):
+    data = read(made, "data.js")
+    text = report.leaderboard(report.load(results))
+    names = [method["name"] for method in data["methods"]]
+    cells = data["cells"]
+    for at, method in enumerate(cells["method"]):
+        shown = f"{cells['mean'][at] / 10:.1f} ± {cells['half'][at] / 10:.1f}"
+        assert shown in text, f"{names[method]}: {shown}"
+
+
+def test_confusions_are_shares_of_each_true_class(plain):
+    data = read(plain, "data.js")
+    task = [each["name"] for each in data["tasks"]].index("mnist-usps")
+    dann = [each["name"] for each in data["methods"]].index("dann")
+    cells = data["cells"]
+    (at,) = (
+        at
+        for at in range(len(cells["task"]))
+        if (cells["task"][at], cells["method"][at], cells["variant"][at]) == (task, dann, "")
+    )
+    details = read(plain, f"task-{task}.js")
+    after, before = (np.array(details[name][str(at)]) for name in ("after", "before"))
+    # 80 % of the images are right, the last 20 % are taken for the next class; before, the order was turned round.
+    assert np.diag(after) == pytest.approx(80, abs=2)
+    assert after[np.arange(10), (np.arange(10) + 1) % 10] == pytest.approx(20, abs=2)
+    assert (before == 100 * np.eye(10)[::-1]).all()
+
+
+def test_a_choice_lies_at_the_checkpoint_that_the_score_liked_best(plain):
+    data = read(plain, "data.js")
+    curves = read(plain, "task-0.js")["curves"]
+    at, curve = next((at, curve) for at, curve in curves.items() if data["cells"]["variant"][int(at)] == "")
+    progress, accuracy = curve["chosen"]["entropy"]
+    assert progress == 500
+    assert accuracy == pytest.approx(data["cells"]["mean"][int(at)] + 20, abs=1)
+
+
+def test_many_classes_keep_their_most_frequent_mistakes_alone():
+    counts = np.eye(40, dtype=int) * 10
+    counts[3, 7] = 30
+    mistakes = site._shares(counts)
+    assert mistakes[0] == [3, 7, 75]
+    assert len(mistakes) < 40
+
+
+def test_classes_above_a_byte_are_read_as_two(results):
+    truth = np.arange(300, dtype="<u2")
+    wide = {"truth": truth.tobytes(), "predictions": truth[::-1].tobytes(), "predictions_before": None, "n_test": 300}
+    rows = store.frame(results)
+    pieces = rows.assign(**{name: [value] * len(rows) for name, value in wide.items()})
+    task = read(site.files(rows[site.COLUMNS], [pieces]), "task-0.js")
+    assert {tuple(mistake[:2]) for mistake in next(iter(task["after"].values()))} <= {(k, 299 - k) for k in range(300)}
+
+
+# ------------------------------------------------------------------------------------------------- comparing
+
+
+def paired(*differences):
+    """A comparison of accuracies (tasks, seeds) around 0.5 with these differences for each task."""
+    first = 0.5 + np.array([[mean + noise for noise in NOISE] for mean in differences])
+    second = 0.5 + np.zeros_like(first)
+    return site.compare(first, second, np.full(len(first), 1000))
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ([0.1], "dann is better than nogrl (p < 0.001). Its accuracy is 10.0 points higher."),
+        ([-0.1], "dann is worse than nogrl (p < 0.001). Its accuracy is 10.0 points lower."),
+        ([0.0], "dann is not told apart from nogrl"),
+        ([0.1, 0.11, 0.12], "dann is better than nogrl on 3 of 3 tasks."),
+        ([0.1, 0.11, 0.12], "which holds over tasks"),
+        ([0.2, -0.1, 0.0], "better than nogrl on 1, worse on 1, not told apart on 1 of 3 tasks."),
+        ([0.2, -0.1, 0.0], "which the tasks do not settle"),
+        ([0.0, -0.1], "dann is worse than nogrl on 1, not told apart on 1 of 2 tasks."),
+    ],
+)
+def test_the_verdict_says_what_the_tests_say(differences, words):
+    assert words in site.verdict("dann", "nogrl", paired(*differences))
+
+
+def test_a_single_seed_cannot_be_tested():
+    one = site.compare(np.array([[0.9]]), np.array([[0.8]]), np.array([1000]))
+    assert "cannot be tested: no task has two seeds of both" in site.verdict("dann", "nogrl", one)
+
+
+def test_p_values_of_a_pair_are_adjusted_over_its_tasks():
+    alone, together = paired(0.004), paired(0.004, 0.1, 0.1)
+    assert together.p[0] == pytest.approx(alone.p[0])  # the largest stays
+    assert together.p[1] > paired(0.1).p[0]
+
+
+def test_only_seeds_that_both_have_are_paired():
+    first = np.array([[0.9, 0.8, np.nan, 0.7]])
+    second = np.array([[0.8, 0.7, 0.1, np.nan]])
+    assert site.compare(first, second, np.array([1000])).difference == pytest.approx([0.1])
+
+
+# -------------------------------------------------------------------------------------------------- pictures
+
+
+def test_pictures_that_may_not_be_shown_on_need_the_word(tmp_path):
+    known = registry.known_tasks()
+    embedded = known["shapes-power"]
+    fetched = replace(embedded, name="fetched", datasets=("usps",))
+    own = replace(embedded, name="own", folders=(tmp_path,))
+    assert set(site.sprites([embedded, fetched, own], tmp_path, tmp_path, every=False)) == {"shapes-power"}
+    assert set(site.sprites([embedded, fetched, own], tmp_path, tmp_path, every=True)) == {
+        "shapes-power",
+        "fetched",
+        "own",
+    }
+
+
+def test_a_task_whose_data_is_not_here_has_no_picture(tmp_path):
+    assert site.sprites([registry.known_tasks()["mnist-usps"]], tmp_path, tmp_path, every=True) == {}
+
+
+# ---------------------------------------------------------------------------------------- files and serving
+
+
+def test_every_asset_is_installed_with_the_package():
+    folder = Path(__file__).parents[1]
+    patterns = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["dabench"]
+    covered = {file for pattern in patterns for file in (folder / "benchmark").glob(pattern)}
+    assert {file for file in site.ASSETS.iterdir() if file.is_file()} <= {
+        Path(dabench.__path__[0]) / file.relative_to(folder / "benchmark") for file in covered
+    }
+
+
+def test_a_new_site_leaves_no_page_of_a_task_that_is_gone(made, tmp_path):
+    (tmp_path / "task-9.js").write_text("old")
+    site.write(tmp_path, made)
+    assert not (tmp_path / "task-9.js").exists()
+    assert (tmp_path / "methods" / "dann.py.txt").is_file()
+
+
+def test_the_command_writes_a_site_and_says_where(results, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--results", str(results), "--site", str(tmp_path), "--data", str(tmp_path)])
+    assert ended.value.code == 0
+    assert "index.html" in capsys.readouterr().out
+    assert (tmp_path / "index.html").is_file()
+
+
+def get(port, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20) as answer:
+        return answer.read()
+
+
+def test_serving_follows_the_rows(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    server = site.server(lambda: numbers(folder), lambda: site.version(folder), 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        port = server.server_port
+        assert b"live.js" in get(port, "")
+        first = get(port, "version")
+        store.write(folder, [row("usps-mnist", "coral", 0, 0.77)])
+        assert get(port, "version") != first
+        get(port, "index.html")
+        assert b'"coral"' in get(port, "data.js")
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            get(port, "../../etc/passwd")
+        refused.value.close()
+        with pytest.raises(DabenchError, match=r"cannot serve on port \d+: .*choose another with --port"):
+            site.server(dict, str, port)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_are_a_small_site(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = []
+    for task in range(40):
+        shared = dict.fromkeys(("truth", "predictions", "predictions_before"))
+        for method in range(50):
+            scores = {f"score{k}": list(generator.normal(size=10)) for k in range(7)}
+            for labels in range(5):
+                for seed in range(10):
+                    values = {"labels": [1, 3, 10, 100, -1][labels], "setting": "supervised", **shared}
+                    if labels == 4:
+                        truth = np.arange(400, dtype=np.uint8) % 20
+                        guess = np.where(generator.random(400) < 0.7, truth, generator.integers(20, size=400))
+                        values |= {"truth": truth.tobytes(), "predictions": guess.astype(np.uint8).tobytes()}
+                        values |= {"predictions_before": truth[::-1].tobytes(), "n_test": 400}
+                    made = row(f"task{task}", f"method{method}", seed, generator.uniform(0.3, 0.9), **values)
+                    curve = generator.uniform(0.3, 0.9, 10)
+                    made |= {"checkpoint_progress": list(np.linspace(0.1, 1, 10)), "checkpoint_scores": scores}
+                    made |= {"checkpoint_accuracy": list(curve), "key": f"{task} {method} {labels} {seed}"}
+                    rows.append(made)
+        store.write(tmp_path / "results", rows)
+        rows.clear()
+    start = time.monotonic()
+    made = site.build(tmp_path / "results", tmp_path, tmp_path)
+    print(f"{time.monotonic() - start:.0f} s", {name: len(content) for name, content in made.items()})
+    assert read(made, "data.js")["rows"] == 100_000
+    assert sum(map(len, made.values())) < 5e6
+
+
+# --------------------------------------------------------------------------------------------- in a browser
+
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A real headless Chromium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium to test the site in a browser")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
+    if not chromium or not chromedriver:
+        pytest.skip("install chromium and chromedriver to test the site in a browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    driver.implicitly_wait(5)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    site.write(folder, made)
+    return f"{(folder / 'index.html').as_uri()}"
+
+
+@pytest.fixture
+def page(browser, address):
+    """Opens a view of the site; at the end, no error was logged and no request had left the disk."""
+    browser.get_log("browser")
+    browser.get_log("performance")
+
+    def open_at(view):
+        browser.get("about:blank")
+        browser.get(f"{address}#{view}")
+        return browser
+
+    yield open_at
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    folder = address.rpartition("/")[0]
+    assert [url for url in asked if not url.startswith((folder, "data:"))] == []
+
+
+def texts(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent)", selector
+    )
+
+
+def results_of(browser):
+    """Method and accuracy of each line of the leaderboard's last table."""
+    return browser.execute_script(
+        "return [...[...document.querySelectorAll('table')].at(-1).tBodies[0].rows]"
+        ".map((row) => [row.cells[0].textContent, row.cells[1].textContent, row.cells[3].textContent])"
+    )
+
+
+def click(browser, selector):
+    browser.execute_script("document.querySelector(arguments[0]).focus()", selector)
+    browser.switch_to.active_element.send_keys("\ue007")  # the enter key: everything works without a mouse
+
+
+def select(browser, name, value):
+    browser.execute_script(
+        "const box = document.querySelector(arguments[0]); box.value = arguments[1];"
+        "box.dispatchEvent(new Event('change'))",
+        f"#choose-{name}",
+        value,
+    )
+
+
+def test_a_column_sorts_both_ways_from_the_keyboard(page):
+    browser = page("/")
+    click(browser, "#sort-accuracy")
+    down = [float(accuracy.split()[0]) for _, accuracy, _ in results_of(browser)]
+    assert down == sorted(down, reverse=True)
+    assert browser.switch_to.active_element.get_attribute("id") == "sort-accuracy"
+    click(browser, "#sort-accuracy")
+    assert [float(accuracy.split()[0]) for _, accuracy, _ in results_of(browser)] == sorted(down)
+    assert texts(browser, "th[aria-sort=ascending]")[-1] == "accuracy, %"
+
+
+def test_filters_live_in_the_address(page):
+    browser = page("/")
+    select(browser, "task", "usps-mnist")
+    select(browser, "setting", "unsupervised")
+    assert {(method, task) for method, _, task in results_of(browser)} == {
+        ("dann", "usps-mnist"),
+        ("nogrl", "usps-mnist"),
+    }
+    view = browser.current_url.partition("#")[2]
+    again = page(view)
+    assert {method for method, _, _ in results_of(again)} == {"dann", "nogrl"}
+    assert again.execute_script("return document.querySelector('#choose-task').value") == "usps-mnist"
+
+
+def test_typing_narrows_the_methods_and_keeps_the_caret(page):
+    browser = page("/")
+    browser.execute_script("document.querySelector('#choose-q').focus()")
+    for letter in "dan":
+        browser.switch_to.active_element.send_keys(letter)
+    assert {method for method, _, _ in results_of(browser)} == {"dann", "dann[lr=0.1]"}
+    assert browser.current_url.endswith("q=dan")
+
+
+def test_links_lead_to_the_task_and_the_method(page):
+    browser = page("/?task=mnist-usps")
+    click(browser, "td a[href*='#/task/mnist-usps']")
+    assert texts(browser, "h1") == ["mnist-usps"]
+    assert "Confusions" in texts(browser, "h2")
+    click(browser, "th a[href='#/method/dann']")
+    assert texts(browser, "h1") == ["dann"]
+    assert "gradient reversal" in texts(browser, "main")[0]
+    browser.back()
+    assert texts(browser, "h1") == ["mnist-usps"]
+
+
+def test_published_numbers_are_one_click_away(page):
+    browser = page("/?task=mnist-usps&q=dann")
+    button = "td button[aria-expanded]"
+    click(browser, button)
+    numbers = {f"{each.accuracy:.1f}" for each in registry.references() if fits(each)}
+    assert all(number in texts(browser, "tr.open")[0] for number in numbers)
+    click(browser, button)
+    assert texts(browser, "tr.open") == []
+
+
+def fits(reference: Reference):
+    return (reference.task, reference.method, reference.protocol, reference.backbone) == (
+        "mnist-usps",
+        "dann",
+        "full",
+        "lenet",
+    )
+
+
+def test_a_text_of_a_row_is_never_markup(page):
+    browser = page("/task/mnist-usps")
+    assert any("<img src=x" in text for text in texts(browser, "td"))
+    assert texts(browser, "td img") == []
+    assert browser.title == "mnist-usps · dabench"
+
+
+def test_comparing_gives_a_verdict_for_each_pair(page):
+    browser = page("/compare")
+    assert "Choose two methods." in texts(browser, "main")[0]
+    for name in ("dann", "nogrl"):
+        browser.execute_script("document.querySelector(arguments[0]).click()", f"#compare-{name}")
+    (verdict,) = texts(browser, ".verdicts li")
+    assert verdict.startswith("dann is better than nogrl on 3 of 3 tasks.")
+    assert browser.current_url.endswith("m=dann%2Cnogrl")
+
+
+def test_the_pareto_front_leaves_out_what_is_dearer_and_worse(page):
+    browser = page("/cost")
+    front = browser.execute_script(
+        "return [...document.querySelectorAll('tbody tr')].filter((row) => row.cells[3].textContent === 'yes')"
+        ".map((row) => row.cells[0].textContent)"
+    )
+    assert set(front) == set(MEANS)  # here every better method takes longer
+    select(browser, "x", "peak_memory")
+    assert texts(browser, "tbody tr:has(td:nth-child(4):not(:empty)) th") == ["target_supervised"]
+
+
+@pytest.mark.parametrize(
+    "view",
+    ["/", "/tasks", "/task/mnist-usps", "/methods", "/method/dann", "/compare?m=dann,nogrl", "/cost", "/adapters"],
+)
+def test_a_page_fits_a_phone_and_names_its_controls(page, view):
+    browser = page("/tasks")
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page(view)
+        assert texts(browser, "main h1")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        controls = "select, input, svg[role=img], img, [role=region]"
+        assert [] == browser.execute_script(
+            "const named = (each) => (each.labels && each.labels.length) || each.getAttribute('aria-label') || each.alt;"
+            "return [...document.querySelectorAll(arguments[0])].filter((each) => !named(each)).map((each) => each.id)",
+            controls,
+        )
+        assert texts(browser, "thead th:not([scope=col])") == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_an_unknown_address_says_so(page):
+    browser = page("/method/nothing")
+    assert "There is no method 'nothing'" in texts(browser, "main")[0]
