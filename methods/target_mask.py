@@ -7,8 +7,9 @@ of shaping after Djurisic et al., ASH, ICLR 2023, arXiv:2209.09858.
 
 `activation_shaping` with another mask: each source image is paired with a target image, which passes first, without
 gradient and unshaped, in training mode, so that the batch norms' statistics are of both domains. Shaped are the
-first and then every `every`-th layer of the kind `after`, in training alone. The gradient of a binary map is 0, so
-that what lies before a shaped layer learns by the paths around it alone.
+first and then every `every`-th layer of the kind `after`. When the model answers, nothing is put out; the maps stay
+binary, with binary_answers=False they do not. The gradient of a binary map is 0, so that what lies before a shaped
+layer learns by the paths around it alone.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, one_of, register
-from dabench.nn import hooked, layers_of
+from dabench.nn import answer_in_binary, hooked, layers_of
 
 
 @register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Li et al., report, 2024")
@@ -27,9 +28,12 @@ class TargetMask:
     momentum: float = between(0.9, 0.0, 0.999)
     after: str = one_of("conv", "batchnorm", "activation")
     every: int = between(3, 1, 1000)
+    binary_answers: bool = one_of(True, False)
 
     def adapt(self, model, target_data):
         layers = layers_of(model.backbone, self.after)[:: self.every]
+        if self.binary_answers:
+            answer_in_binary(layers)
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
         masks = []  # in the order in which the layers answer, which both passes share
         for batch in target_data.batches(model):

@@ -454,11 +454,14 @@ def test_shaping_gives_the_binary_map_with_a_share_put_out(model):
     assert not torch.equal(witness.got[0] > 0, witness.got[1] > 0)
 
 
-def test_nothing_is_shaped_when_the_model_answers(model):
+@pytest.mark.parametrize("kind", [ActivationShaping, TargetMask])
+@pytest.mark.parametrize("binary", [True, False])
+def test_nothing_is_put_out_when_the_model_answers(model, kind, binary):
     witness = Witness(model.backbone[0], model.backbone[1])
-    adapted = adapt_in_place(ActivationShaping(), model, 1)
+    adapted = adapt_in_place(kind(binary_answers=binary), model, 1)
     adapted.eval()(IMAGES)
-    assert torch.equal(witness.given[-1], witness.got[-1])
+    given, got = witness.given[-1], witness.got[-1]
+    assert torch.equal(got, (given > 0).float() if binary else given)
 
 
 def test_every_other_convolution_is_shaped(model):
