@@ -193,6 +193,12 @@ def hooked(layers: Sequence[nn.Module], hook: Callable[[nn.Module, Any, Tensor],
             handle.remove()
 
 
+def answer_in_binary(layers: Sequence[nn.Module]) -> None:
+    """From now on, each layer's output in eval mode is 1 where it is positive and 0 elsewhere."""
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, output: None if layer.training else (output > 0).to(output))
+
+
 def coral(source: Tensor, target: Tensor) -> Tensor:
     """Squared distance of the covariances over 4 d^2, of (batch, d) each (Sun & Saenko, ECCV workshops 2016)."""
     difference = source.T.cov() - target.T.cov()
