@@ -7,6 +7,7 @@ rows of two checkpoints are never taken for each other.
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def _entry(name: str, checkpoint: Checkpoint) -> Callable[..., nn.Module]:
 
 
 def _scripted(checkpoint: Checkpoint) -> nn.Module:
-    """A TorchScript network behind a classifying layer that changes nothing, so that its logits are its features."""
+    """A fixed TorchScript network before a layer that changes nothing yet, so that its logits are its features."""
     import torch
     from torch import nn
 
@@ -152,12 +153,20 @@ def _scripted(checkpoint: Checkpoint) -> nn.Module:
         def get_classifier(self) -> nn.Module:
             return self.classifier
 
+        def train(self, mode: bool = True) -> nn.Module:
+            super().train(mode)
+            self.network.eval()  # it is used as it is
+            return self
+
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.classifier(self.network(images))
 
     try:
-        network = torch.jit.load(checkpoint.file, map_location="cpu").eval()
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch would rather read its newer format
+            network = torch.jit.load(checkpoint.file, map_location="cpu").eval()
+            for parameter in network.parameters():
+                parameter.requires_grad_(False)
             shape = tuple(network(torch.zeros(2, *checkpoint.image_shape)).shape)
     except RuntimeError as error:
         # TorchScript puts the reason last, below its own traceback.

@@ -1,5 +1,7 @@
 """A practitioner's own pictures and own network: from a TOML file to rows."""
 
+import itertools
+
 import numpy as np
 import pytest
 import timm
@@ -13,6 +15,7 @@ from dabench.core import DabenchError
 
 CLASSES = ("one", "three", "zero")
 DIGITS = (1, 3, 0)
+NUMBERS = itertools.count()
 BACKBONE = "test_resnet"  # timm's smallest residual network
 TOML = """
 name = "camera"
@@ -65,7 +68,8 @@ def declared(pictures):
     written = []
 
     def write(*lines):
-        file = pictures / f"camera{len(written)}.toml"
+        # A task is read once in a process, so each has a file of its own.
+        file = pictures / f"camera{next(NUMBERS)}.toml"
         file.write_text(TOML + "\n".join(lines))
         written.append(file)
         return file
@@ -151,7 +155,7 @@ def test_another_checkpoint_is_another_cell(pictures, trained, declared, run, tm
     assert "names its own checkpoint" in run(file, "--backbone", "resnet18")[2]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 def test_a_torchscript_network_answers_as_it_does_alone(pictures, trained, declared, run, tmp_path):
     torch.jit.trace(trained, torch.rand(2, 3, 32, 32)).save(pictures / "scripted.pt")
     file = declared('checkpoint = "scripted.pt"')
