@@ -13,7 +13,7 @@ LAYERS = (
     {"core"},
     {"nn"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
-    {"standings", "plan", "loop", "studies"},
+    {"standings", "plan", "loop", "studies", "provenance"},
     {"cell"},
     {"runner", "report", "contract"},
     {"display", "plots", "tuning", "verification"},
