@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,7 +148,6 @@ def run(
         _say_what_was_set_aside(results)
         if dry_run:
             _print_plan(planned, plan.seconds_expected(planned, results), workers)
-            _say_what_is_stale(plan.stale(results), {each.key for each in planned})
             _say_what_is_stale(planned, results)
             failed = False
         else:
@@ -258,13 +257,6 @@ def _say_what_was_set_aside(results: Path) -> None:
         err.print(f"warning: {path} could not be read and was set aside; its cells run again", markup=False)
 
 
-def _say_what_is_stale(stale: Mapping[str, Sequence[str]], among: Collection[str]) -> None:
-    """A line for each kind of code that changed: how many of the rows are from before."""
-    for column, count in sorted(Counter(column for key in stale if key in among for column in stale[key]).items()):
-        part = column.removesuffix("_code")
-        err.print(f"{count} stored rows are stale, made by an older {part}; `dabench run --force` runs them again")
-
-
 def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
     from dabench import display
     from dabench.plan import State
@@ -282,7 +274,7 @@ def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
     stale = provenance.age(results).stale
     count = sum(each.state is State.CACHED and each.key in stale for each in planned)
     if count:
-        out.print(f"{count} of the cached cells are stale, made by another harness; --force runs cached cells again")
+        out.print(f"{count} of the cached cells are stale, made by other code; --force runs cached cells again")
 
 
 def _print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
@@ -356,7 +348,7 @@ def report(
 
 def _rendered(format: Format, results: Path, output: Path, age: Age, select: str) -> dict[Path, str]:
     """Each file that the rows give, and its text."""
-    from dabench import registry, store
+    from dabench import registry, store, studies
     from dabench import report as reports
 
     if format in (Format.md, Format.latex):
@@ -379,6 +371,7 @@ def _rendered(format: Format, results: Path, output: Path, age: Age, select: str
         unchecked=age.unchecked,
         select=select,
         figures=Path(os.path.relpath(folder, output.parent)).as_posix(),
+        studies=studies.read(results),
     )
     drawn = reports.figures(rows, stale=age.stale, select=select)
     return {output: text, **{folder / name: svg for name, svg in drawn.items()}}
@@ -753,6 +746,33 @@ def verify(
     if not any(check.compared for check in verdicts):
         raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
     raise typer.Exit(1 if any(check.verdict is verification.Verdict.DIFFERENT for check in verdicts) else 0)
+
+
+class Figures(StrEnum):
+    """What `dabench plot` draws."""
+
+    labels = "labels"
+    cost = "cost"
+    ranks = "ranks"
+    validators = "validators"
+
+
+@app.command()
+def plot(
+    figure: Annotated[Figures, typer.Argument(help="What to draw.")],
+    what: Annotated[str, typer.Argument(metavar="NAME", help="Task (labels, cost), setting (ranks) or family.")],
+    results: Results = Path("results"),
+    output: Annotated[Path | None, typer.Option(help="File ending in .svg, .png or .pdf.")] = None,
+) -> None:
+    """Draw a figure of stored rows, and print its table."""
+    from dabench import plots
+    from dabench import report as reports
+
+    drawn = plots.drawn(figure, reports.load(results), what)
+    output = output or results / "figures" / f"{figure}-{what}.svg"
+    plots.write(drawn, output)
+    _print_table(drawn.header, drawn.lines)
+    out.print(*(words for words in (drawn.words, str(output)) if words), sep="\n", markup=False)
 
 
 # ----------------------------------------------------------------------------------------------------- check

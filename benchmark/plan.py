@@ -207,30 +207,6 @@ def _decoders() -> str:
     return ",".join(version(name) for name in ("matplotlib", "numpy", "pillow", "scikit-learn", "kornia"))
 
 
-CODE = ("method_code", "task_code", "core_code")
-
-
-def stale(results: Path) -> dict[str, tuple[str, ...]]:
-    """The keys of stored rows made by other code than today's, each with the columns of CODE that differ.
-
-    A method or task that is not known here (somebody's own file) cannot be compared and is not judged.
-    """
-    table = store.load(results, ["key", "task", "method", *CODE])
-    files, tasks = registry.method_files(), registry.known_tasks()
-    core = registry.core_code()
-    today: dict[tuple[str, str], tuple[str | None, str | None, str]] = {}
-    differing: dict[str, tuple[str, ...]] = {}
-    for key, task, method, *stored in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        if (task, method) not in today:
-            name = task.partition("[")[0]
-            task_code = registry.task_code(registry.task(task)) if name in tasks else None
-            today[task, method] = (registry.method_code(files[method]) if method in files else None, task_code, core)
-        pairs = zip(CODE, stored, today[task, method], strict=True)
-        if changed := tuple(name for name, then, now in pairs if now is not None and then != now):
-            differing[key] = changed
-    return differing
-
-
 def seconds_expected(planned: tuple[Planned, ...], results: Path) -> float | None:
     """How long the cells to run would take one after the other, from past rows; None without any."""
     names = ("task", "method", "backbone", "image_size", "budget", "status", "seconds", "seconds_scoring")

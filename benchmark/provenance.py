@@ -1,4 +1,4 @@
-"""What made a stored row: whether today's code would make it again, and the cell that it came from."""
+"""What made a stored row: whether today's code would make it again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any
 from dabench import registry, store
 from dabench.core import DabenchError
 
-COLUMNS = ("key", "task", "image_size", "method", "method_code", "task_code", "core_code")
+COLUMNS = ("key", "task", "method", "method_code", "task_code", "core_code")
 
 
 @dataclass(frozen=True)
 class Age:
-    """What became of the code behind some rows: `stale` maps a key to what changed since, `unchecked` to what is
-    not on this machine to compare with."""
+    """What became of the code behind some rows.
+
+    `stale` maps a key to what changed since, `unchecked` to what is not on this machine to compare with.
+    """
 
     stale: Mapping[str, str]
     unchecked: Mapping[str, str]
@@ -40,7 +42,7 @@ def age_of(rows: Iterable[Mapping[str, Any]]) -> Age:
             absent.append("method")
         elif row["method_code"] != registry.method_code(methods[row["method"]]):
             changed.append("method")
-        task_code = _task_code(row["task"], row["image_size"])
+        task_code = _task_code(row["task"])
         if task_code is None:
             absent.append("task")
         elif row["task_code"] != task_code:
@@ -53,13 +55,12 @@ def age_of(rows: Iterable[Mapping[str, Any]]) -> Age:
 
 
 @cache
-def _task_code(name: str, image_size: int | None) -> str | None:
+def _task_code(name: str) -> str | None:
     """Today's fingerprint of a task, None for one that is not known here."""
     try:
-        task = registry.task(name)
+        return registry.task_code(registry.task(name))
     except DabenchError:
         return None
-    return registry.task_code(registry.sized(task, image_size) if image_size else task)
 
 
 def summary(age: Age) -> list[str]:

@@ -16,6 +16,8 @@ from tabulate import tabulate
 from dabench import standings, statistics, store
 from dabench.core import Reference, Setting
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
+from dabench.studies import Study, Trial, searched_keys
+from dabench.studies import chosen as chosen_trial
 
 COLUMNS = standings.COLUMNS
 _NONE = "-"
@@ -36,7 +38,11 @@ Published numbers stand in columns of their own, same protocol and backbone only
 def load(results: Path) -> pd.DataFrame:
     """The stored rows with the columns that the report reads; lists and maps stay in Arrow, which is fast."""
     table = store.load(results, COLUMNS)
-    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None)
+    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if _is_long(kind) else None)
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) or pa.types.is_binary(kind)
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,26 @@ class _Evidence:
     rankings: list[standings.Ranking]
 
 
-def _evidence(rows: pd.DataFrame, stale: Collection[str], select: str, unchecked: Collection[str] = ()) -> _Evidence:
+def _evidence(
+    rows: pd.DataFrame,
+    stale: Collection[str],
+    select: str,
+    unchecked: Collection[str] = (),
+    searched: Collection[str] = (),
+) -> _Evidence:
     # The long columns are fetched once, when the rows have found their places.
-    short = rows.drop(columns=standings.LISTS).assign(at=np.arange(len(rows)))
+    short = rows.drop(columns=standings.LONG).assign(at=np.arange(len(rows)))
     placed = standings.on_benches(standings.current(short, stale))
-    placed = placed.assign(unchecked=placed["key"].isin(list(unchecked)))
+    placed = placed.assign(unchecked=placed["key"].isin(list(unchecked)), searched=placed["key"].isin(list(searched)))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
-    ok = pd.concat([ok, rows[standings.LISTS].iloc[ok["at"]].set_axis(ok.index)], axis=1)
+    ok = pd.concat([ok, rows[standings.LONG].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
     ok = ok.assign(figure=standings.figures(ok, chosen, select))
     table = standings.cells(ok)
+    table = table.merge(ok.groupby(standings.CELL)["searched"].all().reset_index(), on=standings.CELL, how="left")
     bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
     return _Evidence(
-        rows=pd.concat([ok.drop(columns=standings.LISTS), bad]) if len(bad) else ok,
+        rows=pd.concat([ok.drop(columns=standings.LONG), bad]) if len(bad) else ok,
         cells=table,
         choices=chosen,
         validators=standings.validators(ok, chosen),
@@ -79,19 +92,23 @@ def leaderboard(
     select: str = LAST,
     not_run: Mapping[str, str] | None = None,
     figures: str | None = None,
+    studies: Sequence[Study] = (),
 ) -> str:
     """The Markdown of leaderboard.md.
 
     `rows` needs the columns COLUMNS of the store; `stale` maps the keys of rows made by other code than today's to
     what changed, `unchecked` those whose code is not here to what is missing (`provenance.age` gives both);
     `select` is `last`, `oracle` or a validator's name; `not_run` maps tasks to the reason why they are absent.
+    `studies` are the hyper-parameter searches, whose trials stand in a section of their own alone.
     `figures` is the folder to which the text links the SVGs of `figures()`, None for no links.
     """
-    evidence = _evidence(rows, stale, select, unchecked)
+    evidence = _evidence(rows, stale, select, unchecked, searched_keys(studies))
     doubts = {"Stale: the {} changed since": stale, "Not checked: the {} is not known here": unchecked}
     sections = [_INTRO.format(select=_select_name(select)), _doubts(evidence.rows, doubts), _overall(evidence, figures)]
     for family in sorted(evidence.rows["family"].unique()):
         sections.append(_family(family, evidence, references))
+    if studies:
+        sections.append(_tuning(studies, rows, evidence))
     if not_run:
         lines = (f"- `{task}`: {_plain(reason)}" for task, reason in sorted(not_run.items()))
         sections.append("## Not run here\n\n" + "\n".join(lines) + "\n")
@@ -188,8 +205,8 @@ def _ranking_notes(ranking: standings.Ranking) -> list[str]:
 
 
 def _family(family: str, evidence: _Evidence, references: Sequence[Reference]) -> str:
-    rows = evidence.rows[evidence.rows["family"] == family]
-    every_cell = evidence.cells[evidence.cells["family"] == family]
+    rows = evidence.rows[(evidence.rows["family"] == family) & ~evidence.rows["searched"].astype(bool)]
+    every_cell = evidence.cells[(evidence.cells["family"] == family) & ~evidence.cells["searched"]]
     parts = [f"## {family}\n"]
     beside = set()
     for values, bench_rows in _benches(rows):
@@ -359,6 +376,7 @@ def _beside_accuracy(cells: pd.DataFrame) -> str:
             [
                 "" if cell.task == shown else cell.task,
                 cell.variant,
+                "" if np.isnan(cell.half_both) else f"{100 * cell.mean:.1f} ± {100 * cell.half_both:.1f}",
                 "" if cell.variant in (FLOOR, CEILING) else _percent(cell.closed, 0, " %"),
                 _change(cell.source_before, cell.source_after, 100, 1),
                 _change(cell.ece_before, cell.ece, 100, 1),
@@ -366,9 +384,10 @@ def _beside_accuracy(cells: pd.DataFrame) -> str:
             ]
         )
         shown = cell.task
-    header = ["task", "method", "gap closed", "accuracy on source, %", "calibration error, %", "NLL, nat"]
-    body = _table(header, lines, align=["left", "left", *["right"] * 4])
-    return _details("Gap closed, forgetting on source and calibration (before → after)", body)
+    header = ["task", "method", "± over seeds and test images", "gap closed"]
+    header += ["accuracy on source, %", "calibration error, %", "NLL, nat"]
+    body = _table(header, lines, align=["left", "left", *["right"] * 5])
+    return _details("Wider intervals, gap closed, forgetting on source and calibration (before → after)", body)
 
 
 def _costs(cells: pd.DataFrame) -> str:
@@ -443,6 +462,72 @@ def _validators(validators: pd.DataFrame) -> str:
     body += "task, and the mean accuracy lost against the best checkpoint.\n\n"
     body += _table(header, lines, align=["left", "left", *["right"] * 4])
     return _details("How well the label-free scores choose", body)
+
+
+def _tuning(studies: Sequence[Study], rows: pd.DataFrame, evidence: _Evidence) -> str:
+    """Each search: the default, the trial that its score chose, and the one that the target test labels would have."""
+    shown = evidence.rows.drop_duplicates("key").set_index("key")
+    shown = shown[shown["status"] == "ok"]
+    scores = rows[rows["key"].isin(shown.index)]
+    lines = []
+    for study in sorted(
+        studies, key=lambda study: (study.task, study.method, study.variant, study.select, repr(study))
+    ):
+        found = {
+            trial: statistics.interval(shown["accuracy"].reindex(trial.keys))
+            for trial in study.trials
+            if shown.index.isin(trial.keys).sum() == len(trial.keys)
+        }
+        if not found:
+            continue
+        chosen = chosen_trial(study, scores)
+        best = max(found, key=lambda trial: found[trial][0])
+        start = study.trials[0]
+        incomplete = len(study.trials) - len(found)
+        lines.append(
+            [
+                _study_name(study),
+                study.variant,
+                f"{len(study.trials)}" + (f" ({incomplete} without result)" if incomplete else ""),
+                str(len(study.seeds)),
+                _trial(found.get(start)),
+                _NONE if chosen is None else f"{_trial(found.get(chosen))} {_moved(chosen, study)}",
+                study.select,
+                f"{_trial(found[best])} {_moved(best, study)}",
+            ]
+        )
+    if not lines:
+        return ""
+    text = "## Tuning\n\n"
+    text += (
+        "Every method of a search is given as many trials, its default first; one without hyper-parameters has that "
+    )
+    text += "alone. The label-free score named chooses among the trials by its mean over seeds at the last checkpoint. "
+    text += (
+        "The oracle chooses by target test accuracy: an upper bound, not a result. Accuracy in percent, mean ± 95 % "
+    )
+    text += "over seeds. [More](docs/tuning.md).\n\n"
+    header = ["task", "method", "trials", "seeds", "default", "tuned by score", "score", "tuned by oracle"]
+    return text + _table(header, lines, align=["left", "left", "right", "right", *["left"] * 4])
+
+
+def _study_name(study: Study) -> str:
+    """The task, with what tells the search from one under the task's usual conditions."""
+    more = [f"budget {study.budget:g}"] if study.budget != 1 else []
+    more += [f"{study.labels} labels a class"] if study.labels > 0 else []
+    more += [f"{study.target_images} target images"] if study.target_images >= 0 else []
+    return study.task + (f" ({', '.join(more)})" if more else "")
+
+
+def _trial(found: tuple[float, float] | None) -> str:
+    if found is None:
+        return _NONE
+    mean, half = found
+    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
+
+
+def _moved(trial: Trial, study: Study) -> str:
+    return "(default)" if trial == study.trials[0] else f"`{trial.variant.removeprefix(study.method)}`"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ target images and label budget. A *cell* is a variant of a method on a task of a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,11 @@ MEANS = [
     *("seconds", "ms_per_image", "peak_memory", "trained_parameters", "n_test"),
 ]
 LISTS = ["per_class", "checkpoint_accuracy", "checkpoint_scores"]
+ANSWERS = ["predictions", "predictions_before", "truth"]
+LONG = [*LISTS, *ANSWERS]
 COLUMNS = [
     *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "partial", "created"),
-    *(*CELL, *MEANS, *LISTS),
+    *(*CELL, *MEANS, *LONG),
 ]
 
 
@@ -214,22 +216,27 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean, interval, gain over source-only, gap closed and flags of each cell, from ok rows with a `figure`.
 
     `mean`, `half`, `gain` and the rest are fractions; `worse` marks negative transfer (paired test over seeds),
-    `collapsed` a class of which no test image is recognised in some seed, `letters` the tie group among the
+    `collapsed` a class that is never predicted in some seed, `half_both` the interval over seeds and test images
+    together (nan without predictions), `letters` the tie group among the
     default variants of the setting on that task, `best` those not told apart from the best of them.
     """
     rows = rows.assign(
         gain=rows["figure"] - rows["accuracy_before"],
-        collapsed=np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0,
+        collapsed=_collapsed(rows),
     )
     groups = rows.groupby(CELL, sort=True)
+    hits, gain_error = _image_level(rows, groups.indices)
     gain = groups["gain"].agg(["mean", "std", "count"])
     table = groups["figure"].agg(mean="mean", std="std", n="count").join(groups[MEANS].mean())
     table["seeds"] = groups.size()
+    spread = np.array([hits[cell].std() / np.sqrt(len(hits[cell])) if cell in hits else np.nan for cell in table.index])
     table["half"] = statistics.half_width(table["std"], table["n"])
+    table["half_both"] = statistics.both_levels(table["half"], spread)
     table["gain"] = gain["mean"]
     table["before"] = groups["accuracy_before"].mean()
     error = np.hypot(*(statistics.image_error(table[name], table["n_test"]) for name in ("mean", "before")))
-    p = statistics.difference_p_value(gain["mean"], gain["std"], gain["count"], error)
+    paired = np.array([gain_error.get(cell, np.nan) for cell in table.index])
+    p = statistics.difference_p_value(gain["mean"], gain["std"], gain["count"], error, paired)
     table["worse"] = (p < statistics.ALPHA) & (table["gain"] < 0)
     table["collapsed"] = groups["collapsed"].any()
     half = np.nan_to_num(statistics.half_width(gain["std"], gain["count"]))
@@ -240,7 +247,50 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     gap = table[[*BENCH, "task"]].merge(ceiling, on=[*BENCH, "task"], how="left")
     table["closed"] = statistics.gap_closed(table["gain"], 0, gap["gain"], gap["gap_noise"])
     table["default"] = table["variant"] == table["method"]
-    return table.drop(columns="gap_noise").join(_ties(rows, table))
+    return table.drop(columns="gap_noise").join(_ties(rows, table, hits))
+
+
+def _collapsed(rows: pd.DataFrame) -> np.ndarray:
+    """Whether some class that has test images is never predicted; without predictions, never recognised."""
+    collapsed = np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0
+    for at in np.flatnonzero(collapsed & rows["predictions"].notna().to_numpy()):
+        recall = np.asarray(rows["per_class"].iloc[at], dtype=float)
+        predicted = np.unique(_classes(rows["predictions"].iloc[at], rows["n_test"].iloc[at]))
+        collapsed[at] = bool(set(np.flatnonzero(recall <= 0)) - set(predicted))
+    return collapsed
+
+
+def _classes(answers: bytes, n_test: float) -> np.ndarray:
+    """Stored classes as numbers: a byte each, or two."""
+    return np.frombuffer(answers, dtype=np.uint8 if len(answers) == n_test else np.uint16)
+
+
+def _image_level(
+    rows: pd.DataFrame, cells: Mapping[tuple, np.ndarray]
+) -> tuple[dict[tuple, np.ndarray], dict[tuple, float]]:
+    """By cell, each test image's share of right answers over seeds, and the paired standard error of the gain.
+
+    A cell is left out where a row shows another figure than its returned model's, lacks predictions, or has other
+    test images than the cell's first.
+    """
+    hits, gain_error = {}, {}
+    usable = (rows["figure"] == rows["accuracy"]) & rows[ANSWERS].notna().all(axis=1)
+    usable = usable.to_numpy(dtype=bool)
+    answers = {name: rows[name].array for name in ANSWERS}
+    for cell, places in cells.items():
+        if not usable[places].all():
+            continue
+        after, before, truth = ([answers[name][at] for at in places] for name in ANSWERS)
+        if any(len({*map(len, many), len(truth[0])}) > 1 for many in (after, before, truth)) or len(set(truth)) > 1:
+            continue
+        kind = np.uint8 if len(truth[0]) == rows["n_test"].iloc[places[0]] else np.uint16
+        right, was_right = (
+            (np.frombuffer(b"".join(many), kind).reshape(len(many), -1) == np.frombuffer(truth[0], kind)).mean(axis=0)
+            for many in (after, before)
+        )
+        hits[cell] = right
+        gain_error[cell] = (right - was_right).std() / np.sqrt(len(right))
+    return hits, gain_error
 
 
 def _nan_min(lists: pd.Series) -> np.ndarray:
@@ -253,7 +303,7 @@ def _nan_min(lists: pd.Series) -> np.ndarray:
     return smallest
 
 
-def _ties(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def _ties(rows: pd.DataFrame, table: pd.DataFrame, hits: Mapping[tuple, np.ndarray]) -> pd.DataFrame:
     """Columns letters and best for each line of `table`."""
     letters, best = np.full(len(table), "", dtype=object), np.zeros(len(table), dtype=bool)
     seeds, seed = np.unique(rows["seed"], return_inverse=True)
@@ -267,11 +317,22 @@ def _ties(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         members = positions[members]
         if len(members) < 2:
             continue
-        marks = statistics.tie_groups(values[members], table["n_test"].to_numpy()[members].mean())
+        names = [tuple(cell) for cell in table[CELL].iloc[members].itertuples(index=False)]
+        images = table["n_test"].to_numpy()[members].mean()
+        marks = statistics.tie_groups(values[members], images, _paired_errors([hits.get(name) for name in names]))
         leader = set(marks[max(range(len(members)), key=lambda at: (marks[at] != "", table["mean"][members[at]]))])
         letters[members] = marks
         best[members] = [bool(leader & set(mark)) for mark in marks]
     return pd.DataFrame({"letters": letters, "best": best}, index=table.index)
+
+
+def _paired_errors(hits: list[np.ndarray | None]) -> np.ndarray | None:
+    """The paired errors of methods on the same test images; nan for pairs of which one is not known by image."""
+    sizes = {len(each) for each in hits if each is not None}
+    if len(sizes) != 1:
+        return None
+    (images,) = sizes
+    return statistics.paired_image_errors(np.array([np.full(images, np.nan) if hit is None else hit for hit in hits]))
 
 
 @dataclass(frozen=True)
@@ -279,7 +340,7 @@ class Ranking:
     """The default variants of one setting over the columns that all of them have.
 
     `table` has the columns method, rank, low, high, closed, seconds, ms_per_image, best mean rank first;
-    `accuracy` is (shared columns, methods).
+    `accuracy` (shared columns, methods) is what the ranks are taken of.
     `shared` are the columns ranked over; `lacking` maps each left-out column to the methods that lack it, and
     `left_out` each method that has fewer than half of the columns to how many it has.
     """

@@ -10,11 +10,15 @@ import io
 import string
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ALPHA = 0.05
 _STILL = 1e-9  # a spread over seeds below this is rounding, not randomness
@@ -43,18 +47,34 @@ def image_error(accuracy: ArrayLike, n_images: ArrayLike) -> np.ndarray:
     return np.sqrt(accuracy * (1 - accuracy) / np.asarray(n_images, dtype=float))
 
 
-def difference_p_value(mean: ArrayLike, std: ArrayLike, n: ArrayLike, error: ArrayLike = np.nan) -> np.ndarray:
+def both_levels(half: ArrayLike, error: ArrayLike) -> np.ndarray:
+    """Half of the 95 % interval over seeds and test images together.
+
+    `half` is that of the t-interval over seeds (nan for one seed: the images alone vary), `error` the standard
+    error over test images of each image's mean over seeds, which is what a bootstrap over images converges to.
+    """
+    return np.hypot(np.nan_to_num(np.asarray(half, dtype=float)), stats.norm.ppf(1 - ALPHA / 2) * np.asarray(error))
+
+
+def difference_p_value(
+    mean: ArrayLike, std: ArrayLike, n: ArrayLike, error: ArrayLike = np.nan, paired_error: ArrayLike = np.nan
+) -> np.ndarray:
     """Two-sided p of a mean paired difference over `n` seeds, elementwise; nan for fewer than two seeds.
 
-    Where the seeds do not vary, `error` (the standard error from the test images) takes their place; without
-    it such a difference cannot be judged and is nan.
+    `paired_error` is the standard error of the difference over the same test images: where it is known, seeds and
+    images both count (Satterthwaite's degrees of freedom). Where it is not and the seeds do not vary, `error` (of
+    images that are not paired) takes their place; without it such a difference cannot be judged and is nan.
     """
-    mean, std, n, error = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (mean, std, n, error)))
-    moving = std > _STILL
-    scale = np.where(moving, std / np.sqrt(np.maximum(n, 1)), np.where(error > 0, error, np.nan))
-    freedom = np.where(moving, np.maximum(n - 1, 1), np.inf)
-    p = 2 * stats.t.sf(np.abs(mean) / scale, freedom)
-    p = np.where(~moving & (np.abs(mean) <= _STILL), 1.0, p)
+    mean, std, n, error, paired_error = np.broadcast_arrays(
+        *(np.asarray(value, dtype=float) for value in (mean, std, n, error, paired_error))
+    )
+    of_seeds = np.where(std > _STILL, std**2 / np.maximum(n, 1), 0.0)
+    of_images = np.nan_to_num(paired_error) ** 2
+    variance = of_seeds + of_images
+    scale = np.where(variance > 0, np.sqrt(variance), np.where(error > 0, error, np.nan))
+    ratio = np.where(of_seeds > 0, variance / np.where(of_seeds > 0, of_seeds, 1), np.inf)
+    p = 2 * stats.t.sf(np.abs(mean) / scale, np.maximum(n - 1, 1) * ratio**2)
+    p = np.where((variance == 0) & (np.abs(mean) <= _STILL), 1.0, p)
     return np.where(n > 1, p, np.nan)
 
 
@@ -79,10 +99,11 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def separated(matrix: np.ndarray, n_images: float = np.nan) -> np.ndarray:
+def separated(matrix: np.ndarray, n_images: float = np.nan, paired_errors: np.ndarray | None = None) -> np.ndarray:
     """Which pairs of methods the shared seeds tell apart: paired tests, Holm over all pairs, 5 %.
 
-    `matrix` is accuracy (methods, seeds) with nan where a method lacks a seed; gives bool (methods, methods).
+    `matrix` is accuracy (methods, seeds) with nan where a method lacks a seed, `paired_errors` (methods, methods)
+    the standard errors of their differences over the same test images; gives bool (methods, methods).
     """
     matrix = np.asarray(matrix, dtype=float)
     first, second = np.triu_indices(len(matrix), 1)
@@ -93,10 +114,21 @@ def separated(matrix: np.ndarray, n_images: float = np.nan) -> np.ndarray:
     spread = np.where(known, difference - mean[:, None], 0)
     std = np.sqrt((spread**2).sum(axis=1) / np.maximum(n - 1, 1))
     errors = image_error(_means(matrix), n_images)
-    p = holm(difference_p_value(mean, std, n, np.hypot(errors[first], errors[second])))
+    paired = np.nan if paired_errors is None else paired_errors[first, second]
+    p = holm(difference_p_value(mean, std, n, np.hypot(errors[first], errors[second]), paired))
     apart = np.zeros((len(matrix), len(matrix)), dtype=bool)
     apart[first, second] = apart[second, first] = p < ALPHA
     return apart
+
+
+def paired_image_errors(hits: np.ndarray) -> np.ndarray:
+    """The standard error over test images of each two methods' difference, (methods, methods).
+
+    `hits` is (methods, images): each image's share of right answers over seeds, nan lines where unknown.
+    """
+    covariance = np.atleast_2d(np.cov(hits, ddof=0))
+    own = np.diag(covariance)
+    return np.sqrt(np.maximum(own[:, None] + own[None, :] - 2 * covariance, 0) / hits.shape[1])
 
 
 def _means(matrix: np.ndarray) -> np.ndarray:
@@ -105,17 +137,19 @@ def _means(matrix: np.ndarray) -> np.ndarray:
     return np.where(known, matrix, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
-def tie_groups(matrix: np.ndarray, n_images: float = np.nan) -> list[str]:
+def tie_groups(matrix: np.ndarray, n_images: float = np.nan, paired_errors: np.ndarray | None = None) -> list[str]:
     """Letters for each method: two that share a letter cannot be told apart, `a` goes to the best mean.
 
-    `matrix` is accuracy (methods, seeds), nan where missing. A method of fewer than two seeds cannot be tested
+    `matrix` and the rest as for `separated`. A method of fewer than two seeds cannot be tested
     and gets no letter. Piepho, "An algorithm for a letter-based representation", JCGS 2004.
     """
     matrix = np.asarray(matrix, dtype=float)
     tested = np.flatnonzero((~np.isnan(matrix)).sum(axis=1) > 1)
     best_first = tested[np.argsort(-_means(matrix[tested]), kind="stable")]
     letters = [""] * len(matrix)
-    for index, letter in zip(best_first, compact_letters(separated(matrix[best_first], n_images)), strict=True):
+    ordered_errors = None if paired_errors is None else paired_errors[np.ix_(best_first, best_first)]
+    apart = separated(matrix[best_first], n_images, ordered_errors)
+    for index, letter in zip(best_first, compact_letters(apart), strict=True):
         letters[index] = letter
     return letters
 
@@ -221,19 +255,26 @@ def critical_difference(accuracy: pd.DataFrame) -> CriticalDifference:
     return CriticalDifference(ranks.mean()[order], p_values.loc[order, order], float(friedman.pvalue), len(ranks))
 
 
-def critical_difference_svg(diagram: CriticalDifference) -> str:
-    """The diagram as SVG, byte for byte the same from the same numbers."""
-    import matplotlib
+def critical_difference_figure(diagram: CriticalDifference) -> Figure:
+    """The diagram: methods on an axis of mean ranks, bars joining those not told apart."""
     import scikit_posthocs
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(8, 1.2 + 0.22 * len(diagram.mean_ranks)))
+    axes = figure.subplots()
+    scikit_posthocs.critical_difference_diagram(
+        diagram.mean_ranks, diagram.p_values, ax=axes, label_props={"fontsize": 9}
+    )
+    axes.set_title(f"mean rank over {diagram.tasks} tasks (bars join methods not told apart)", fontsize=9)
+    return figure
+
+
+def critical_difference_svg(diagram: CriticalDifference) -> str:
+    """The diagram as SVG, byte for byte the same from the same numbers."""
+    import matplotlib
+
+    text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "dabench", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 1.2 + 0.22 * len(diagram.mean_ranks)))
-        axes = figure.subplots()
-        scikit_posthocs.critical_difference_diagram(
-            diagram.mean_ranks, diagram.p_values, ax=axes, label_props={"fontsize": 9}
-        )
-        axes.set_title(f"mean rank over {diagram.tasks} tasks (bars join methods not told apart)", fontsize=9)
-        text = io.StringIO()
+        figure = critical_difference_figure(diagram)
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     return text.getvalue()

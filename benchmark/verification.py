@@ -14,6 +14,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,10 +23,11 @@ from typing import Any
 import numpy as np
 
 from dabench import plan, registry, runner, store
-from dabench.core import DabenchError, MissingData, Task
+from dabench.core import DabenchError, Task
 from dabench.plan import Place, Planned, Request, State
 from dabench.registry import Variant
 
+CODE = ("method_code", "task_code", "core_code")
 COMPARED = ("accuracy", "nll", "predictions")
 _WHERE = ("device", "threads", "precision", "version")
 
@@ -95,11 +97,9 @@ def _changed(row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]], methods:
     today = {"core_code": registry.core_code()}
     if row["method"] in methods:
         today["method_code"] = registry.method_code(methods[row["method"]])
-    try:
+    with suppress(DabenchError):  # a task that is not known here is said to be so when its turn comes
         today["task_code"] = registry.task_code(_task(row, tasks)[1])
-    except DabenchError:
-        pass  # a task that is not known here is said to be so when its turn comes
-    return [name for name in plan.CODE if name in today and today[name] != row[name]]
+    return [name for name in CODE if name in today and today[name] != row[name]]
 
 
 def _task(row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]]) -> tuple[str, Task]:

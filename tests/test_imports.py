@@ -13,7 +13,7 @@ LAYERS = (
     {"core"},
     {"nn", "checkpoints"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
-    {"standings", "plan", "loop", "studies"},
+    {"standings", "plan", "loop", "studies", "provenance"},
     {"cell"},
     {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
     {"display", "papers", "plots", "tuning", "verification", "site"},

@@ -8,7 +8,6 @@ def row(**changed):
     return {
         "key": "k",
         "task": task.name,
-        "image_size": task.image_shape[1],
         "method": "dann",
         "method_code": registry.method_code(registry.method_files()["dann"]),
         "task_code": registry.task_code(task),
@@ -45,5 +44,5 @@ def test_a_row_whose_code_is_not_here_is_unchecked(changed, what):
 
 def test_the_parameter_of_a_camera_leaves_a_row_fresh():
     task = registry.task("imagenet-rotated[angle=30]")
-    changed = {"task": task.name, "image_size": task.image_shape[1], "task_code": registry.task_code(task)}
+    changed = {"task": task.name, "task_code": registry.task_code(task)}
     assert provenance.age_of([row(**changed)]) == provenance.Age({}, {})

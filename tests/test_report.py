@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dabench import report, standings, store
+from dabench import report, standings, store, studies
 from dabench.core import DabenchError, Reference
 
 SETTINGS = {
@@ -405,3 +405,112 @@ def test_latex_marks_the_best_group_and_escapes_names(tmp_path):
     assert r"unsupervised & dann & $\mathbf{90.0 \pm 0.4}^{\mathrm{a}}$ \\" in text
     assert r"source\_only" in text
     assert text.count(r"\begin{tabular}{llr}") == text.count(r"\bottomrule") == 1
+
+
+def answers(right, of=100, seed=0):
+    """Predictions of two classes on the same test images, the first `right` of them correct."""
+    truth = np.tile([0, 1], of // 2).astype(np.uint8)
+    predictions = np.where(np.arange(of) < right, truth, 1 - truth).astype(np.uint8)
+    return {
+        "predictions": predictions.tobytes(),
+        "predictions_before": truth.tobytes(),
+        "truth": truth.tobytes(),
+        "n_test": of,
+    }
+
+
+def test_the_wider_interval_adds_the_test_images_to_the_seeds(tmp_path):
+    rows = stored(tmp_path, cell("dann", 0.8, noise=[0] * 5, **answers(80)), cell("nogrl", 0.8))
+    text = report.leaderboard(rows)
+    table = text[text.index("Wider intervals") :]
+    half = 1.959964 * np.sqrt(0.8 * 0.2 / 100)
+    assert line(table, "dann")[2] == f"80.0 ± {100 * half:.1f}"
+    assert line(table, "nogrl")[2] == ""  # no predictions, no claim about images
+
+
+def test_few_test_images_keep_methods_together_that_the_seeds_alone_would_separate(tmp_path):
+    steady = [0.0001, -0.0001, 0.0, 0.0001, -0.0001]
+    apart = report.leaderboard(
+        stored(tmp_path / "seeds", cell("dann", 0.82, noise=steady), cell("nogrl", 0.80, noise=steady[::-1]))
+    )
+    assert line(apart, "nogrl", "## digits")[2].endswith(" b")
+    with_images = [cell("dann", 0.82, noise=[0] * 5, **answers(82)), cell("nogrl", 0.80, noise=[0] * 5, **answers(80))]
+    together = report.leaderboard(stored(tmp_path / "images", *with_images))
+    assert line(together, "nogrl", "## digits")[2].endswith(" a")
+
+
+def test_a_class_that_is_predicted_though_never_rightly_is_no_collapse(tmp_path):
+    wrong = {"per_class": [0.5, 0.0], "n_test": 4, "truth": bytes([0, 0, 1, 1]), "predictions_before": bytes(4)}
+    rows = stored(
+        tmp_path,
+        cell("dann", 0.5, predictions=bytes([0, 1, 0, 0]), **wrong),
+        cell("nogrl", 0.5, predictions=bytes([0, 0, 0, 0]), **wrong),
+    )
+    text = report.leaderboard(rows)
+    assert "∅" not in line(text, "dann", "## digits")[2]
+    assert "∅" in line(text, "nogrl", "## digits")[2]
+
+
+def search(*trials, **values):
+    facts = {"task": "mnist-usps", "method": "dann", "variant": "dann", "protocol": "full", "backbone": "lenet"}
+    facts |= {"image_size": 28, "budget": 1.0, "labels": 0, "target_images": -1, "seeds": (0, 1), "select": "snd"}
+    return studies.Study(sampler="TPE, seed 0", **{**facts, **values}, trials=trials)
+
+
+def trial(rows):
+    return studies.Trial(rows[0]["variant"], tuple(row["key"] for row in rows))
+
+
+def test_tuning_shows_default_choice_oracle_and_trials_and_nothing_elsewhere(tmp_path):
+    default = cell("dann", 0.80, seeds=2, **checkpoints([1, 1, 1]))
+    chosen = cell("dann", 0.70, seeds=2, variant="dann[lr=0.1]", **checkpoints([1, 1, 3]))
+    best = cell("dann", 0.90, seeds=2, variant="dann[lr=0.2]", **checkpoints([9, 9, 2]))
+    lost = cell("dann", 0.99, seeds=2, variant="dann[lr=0.3]", **checkpoints([9, 9, 9]))
+    study = search(trial(default), trial(chosen), trial(best), trial(lost))
+    rows = stored(tmp_path, default, chosen, best, lost[:1])
+    board, _, section = report.leaderboard(rows, studies=[study]).partition("## Tuning")
+    assert "dann[" not in board
+    (found,) = (row for row in section.splitlines() if row.startswith("| mnist-usps"))
+    task, method, trials, seeds, start, by_score, score, by_oracle = (
+        part.strip() for part in found.strip("|").split("|")
+    )
+    assert (task, method, seeds, score) == ("mnist-usps", "dann", "2", "snd")
+    assert trials == "4 (1 without result)"  # the trial that lacks a seed is no candidate, and is not filled in
+    assert start.startswith("80.2")
+    assert by_score.startswith("70.2")
+    assert by_score.endswith("`[lr=0.1]`")
+    assert by_oracle.startswith("90.2")
+    assert by_oracle.endswith("`[lr=0.2]`")
+
+
+def three_by_three():
+    methods = ("dann", "nogrl", "adabn")
+    return [
+        cell(method, 0.7 + 0.05 * at + 0.01 * number, task=f"t{number}", setting="unsupervised")
+        for at, method in enumerate(methods)
+        for number in range(4)
+    ]
+
+
+def test_critical_differences_are_drawn_from_three_methods_on_three_tasks(tmp_path):
+    rows = stored(tmp_path, *three_by_three())
+    drawn = report.figures(rows)
+    assert set(drawn) == {"ranks-unsupervised.svg"}
+    assert drawn == report.figures(rows.sample(frac=1, random_state=1))
+    assert "](results/figures/ranks-unsupervised.svg)" in report.leaderboard(rows, figures="results/figures")
+    few = stored(tmp_path / "few", *three_by_three()[:8])
+    assert report.figures(few) == {}
+    assert "ranks-" not in report.leaderboard(few, figures="results/figures")
+
+
+def test_a_diagram_leaves_out_the_task_that_a_method_lacks(tmp_path):
+    (ranking,) = standings.rankings(
+        standings.cells(
+            standings.on_benches(standings.current(stored(tmp_path, *three_by_three()[:-1]))).assign(
+                figure=lambda rows: rows["accuracy"]
+            )
+        )
+    )
+    assert list(ranking.accuracy.index) == ["t0", "t1", "t2"]
+    assert ranking.lacking == {"t3": ["adabn"]}
+    assert not ranking.accuracy.isna().any(axis=None)
