@@ -624,7 +624,7 @@ def _check_toml(path: Path, declared: dict[str, object]) -> None:
         if key in ("mean", "std") and (len(value) != 3 or not all(isinstance(one, int | float) for one in value)):
             raise DabenchError(f"{path}: {key} = {value} must be 3 numbers, for red, green and blue in [0, 1]")
         if key in ("mean", "std") and "checkpoint" not in declared:
-            raise DabenchError(f"{path}: {key} belongs to a checkpoint; add checkpoint = \"...\", or remove {key}")
+            raise DabenchError(f'{path}: {key} belongs to a checkpoint; add checkpoint = "...", or remove {key}')
     for key in ("name", "source"):
         if not declared.get(key):
             raise DabenchError(f"{path}: the key '{key}' is missing; add: {key} = \"...\"")

@@ -29,9 +29,7 @@ def test_the_scenarios_of_the_suite_are_all_there():
     expected = {"fonts-optdigits", "optdigits-fonts", "shapes-rotated", "shapes-power"}
     expected |= {"mnist-usps", "usps-mnist", "svhn-mnist", "imagenet-rotated", "imagenet-power"}
     expected |= {
-        f"{name}-{shift}"
-        for name in ("imagenette", "cifar10", "pacs-photo")
-        for shift in ("rotated", "power")
+        f"{name}-{shift}" for name in ("imagenette", "cifar10", "pacs-photo") for shift in ("rotated", "power")
     }
     assert expected <= set(NAMES)
     assert len(pacs.TASKS) == 12
@@ -129,9 +127,7 @@ def test_a_partial_imagenette_says_how_much_of_it_there_is(data_root, tmp_path):
     assert domains.target_test.images.mean() > domains.source_test.images.mean() + 20
 
 
-@pytest.mark.parametrize(
-    "name", ["mnist-usps", "svhn-mnist", "pacs-art-photo", "imagenet-power", "cifar10-power"]
-)
+@pytest.mark.parametrize("name", ["mnist-usps", "svhn-mnist", "pacs-art-photo", "imagenet-power", "cifar10-power"])
 def test_a_task_without_its_files_says_how_to_get_them(name, tmp_path):
     task = {task.name: task for task in TASKS}[name]
     with pytest.raises(DabenchError, match=r"dabench data download|image-net\.org"):
