@@ -78,14 +78,14 @@ def plan_study(
         if experiment.parameter:
             found = [
                 curves.curve(
-                    words,
+                    task,
                     request.methods,
                     experiment.parameter,
                     experiment.values,
                     request,
                     lambda each: plan.plan(each, data, cache, results),
                 )
-                for words, _ in request.tasks
+                for task in request.tasks
             ]
             drawn += found
             by_experiment[name] = tuple(planned for each in found for _, planned in each.cells)
