@@ -165,6 +165,10 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         + f"`, budget {planned.scale:g}. Cells: {cells}.",
         "",
     ]
+    for name, cells in planned.by_experiment.items():
+        facts = [each.identity for each in cells]
+        networks = sorted({f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}" for fact in facts})
+        lines.append(f"- {name}: {'; '.join(networks)}; {len({fact['seed'] for fact in facts})} seeds.")
     lines += [f"- Substitution: {words}." for words in planned.study.substitutions]
     lines += [f"- {words}" for words in planned.study.notes]
     partial = sorted({f"{row['task']}: {row['partial']}" for row in each if row.get("partial")})

@@ -89,9 +89,7 @@ def test_the_camera_of_a_task_in_a_file_is_varied_in_that_file(folders):
     task = registry.tasks("shapes-rotated")[0][1]
     chosen, request = registry.methods("source_only"), Request(tasks=(), methods=())
     with pytest.raises(DabenchError, match=r"write its angle in the task's file"):
-        curves.points(
-            (f"own.py::{name}", task), registry.methods("source_only"), "angle", (10.0,), Request(tasks=(), methods=())
-        )
+        curves.points(("own.py::own", task), chosen, "angle", (10.0,), request)
 
 
 def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders, tiny_task):
