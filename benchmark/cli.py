@@ -551,8 +551,11 @@ def curve(
         image_size=None if image_size is None else _at_least(image_size, 8, "--image-size", "of 8 pixels or more"),
         protocol=protocol,
     )
+    found = registry.tasks(task)
+    if len(found) != 1:
+        raise DabenchError(f"a curve is drawn on one task, and '{task}' names {len(found)}")
     drawn = curves.curve(
-        task,
+        found[0],
         registry.methods(methods or curves.DEFAULT_METHODS.get(parameter, "source_only")),
         parameter,
         curves.values(values or curves.DEFAULT_VALUES[parameter], parameter),

@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,59 +83,40 @@ def _numbers(part: str, parameter: str) -> list[float]:
 
 
 def points(
-    words: str, methods: tuple[Variant, ...], parameter: str, values: Sequence[float], request: Request
+    found: tuple[str, Task], methods: tuple[Variant, ...], parameter: str, values: Sequence[float], request: Request
 ) -> tuple[Point, ...]:
-    """What to plan at each value. `words` names one task; `request` says everything else (seeds, budget, ...).
+    """What to plan at each value of one task, as `registry.tasks` found it; `request` says seeds, budget and the like.
 
     The parameter is `labels`, a number of the task's camera, or a hyper-parameter of a method; methods that lack the
     hyper-parameter stand at every value. Raises DabenchError for a parameter that is none of these.
     """
-    found = registry.tasks(words)
-    if len(found) != 1:
-        raise DabenchError(f"a curve is drawn on one task, and '{words}' names {len(found)}")
-    (words, task) = found[0]
-    known = [field.name for field in fields(task.camera)] if task.camera else []
+    camera = found[1].camera
+    known = [field.name for field in fields(camera)] if camera else []
     varied = [variant for variant in methods if parameter in registry.describe(variant.file).parameters]
+    here = replace(request, tasks=(found,), methods=methods)
     if parameter == LABELS:
-        return (Point(None, _request(request, found, methods, tuple(int(value) for value in values))),)
+        return (Point(None, replace(here, labels=tuple(int(value) for value in values))),)
     if parameter in known:
-        return tuple(
-            Point(value, _request(request, (_seen(words, task, parameter, value),), methods)) for value in values
-        )
+        return tuple(Point(value, replace(here, tasks=(_seen(found, parameter, value),))) for value in values)
     if not varied:
         hyper = {name for variant in methods for name in registry.describe(variant.file).parameters}
         raise DabenchError(f"no parameter '{parameter}' to vary here; {nearest(parameter, [LABELS, *known, *hyper])}")
+    moving = tuple(
+        Point(value, replace(here, methods=tuple(_with(each, parameter, value) for each in varied))) for value in values
+    )
     level = tuple(variant for variant in methods if variant not in varied)
-    return (
-        *(
-            Point(value, _request(request, found, tuple(_with(each, parameter, value) for each in varied)))
-            for value in values
-        ),
-        *([Point(None, _request(request, found, level))] if level else []),
-    )
+    return (*moving, Point(None, replace(here, methods=level))) if level else moving
 
 
-def _request(
-    given: Request, tasks: tuple[tuple[str, Task], ...], methods: tuple[Variant, ...], labels: tuple[int, ...] = (ALL,)
-) -> Request:
-    return Request(
-        tasks=tasks,
-        methods=methods,
-        seeds=given.seeds,
-        budget=given.budget,
-        backbone=given.backbone,
-        image_size=given.image_size,
-        protocol=given.protocol,
-        labels=labels,
-    )
-
-
-def _seen(words: str, task: Task, parameter: str, value: float) -> tuple[str, Task]:
+def _seen(found: tuple[str, Task], parameter: str, value: float) -> tuple[str, Task]:
     """The task behind another camera, with the words that find it; at the camera's own value the task itself."""
+    words, task = found
     if getattr(task.camera, parameter) == value:
-        return words, task
-    name, given = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", words).groups()
-    kept = [pair for pair in (given or "").split(",") if pair and pair.partition("=")[0].strip() != parameter]
+        return found
+    if "::" in words:
+        raise DabenchError(f"cannot vary the camera of {words} from outside; write its {parameter} in the task's file")
+    name, _, given = words.rstrip("]").partition("[")
+    kept = [pair for pair in given.split(",") if pair and pair.partition("=")[0].strip() != parameter]
     return registry.tasks(f"{name}[{','.join([*kept, f'{parameter}={value:g}'])}]")[0]
 
 
@@ -160,22 +141,22 @@ class Curve:
 
 
 def curve(
-    words: str,
+    found: tuple[str, Task],
     methods: tuple[Variant, ...],
     parameter: str,
     values: tuple[float, ...],
     request: Request,
     plan: Callable[[Request], tuple[Planned, ...]],
 ) -> Curve:
-    """The curve of one task, its cells planned by `plan`."""
+    """The curve of one task, as `registry.tasks` found it; `plan` plans its cells."""
     cells: list[tuple[float | None, Planned]] = []
-    for point in points(words, methods, parameter, values, request):
+    for point in points(found, methods, parameter, values, request):
         for planned in plan(point.request):
             at = point.value
             if parameter == LABELS and planned.identity["labels"] in values:
                 at = planned.identity["labels"]
             cells.append((at, planned))
-    return Curve(registry.tasks(words)[0][1].name, parameter, values, tuple(cells))
+    return Curve(found[1].name, parameter, values, tuple(cells))
 
 
 def lines(drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tuple[Line, ...]:

@@ -78,14 +78,14 @@ def plan_study(
         if experiment.parameter:
             found = [
                 curves.curve(
-                    words,
+                    task,
                     request.methods,
                     experiment.parameter,
                     experiment.values,
                     request,
                     lambda each: plan.plan(each, data, cache, results),
                 )
-                for words, _ in request.tasks
+                for task in request.tasks
             ]
             drawn += found
             by_experiment[name] = tuple(planned for each in found for _, planned in each.cells)
@@ -165,6 +165,10 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         + f"`, budget {planned.scale:g}. Cells: {cells}.",
         "",
     ]
+    for name, cells in planned.by_experiment.items():
+        facts = [each.identity for each in cells]
+        networks = sorted({f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}" for fact in facts})
+        lines.append(f"- {name}: {'; '.join(networks)}; {len({fact['seed'] for fact in facts})} seeds.")
     lines += [f"- Substitution: {words}." for words in planned.study.substitutions]
     lines += [f"- {words}" for words in planned.study.notes]
     partial = sorted({f"{row['task']}: {row['partial']}" for row in each if row.get("partial")})

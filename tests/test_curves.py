@@ -19,8 +19,8 @@ def folders(tmp_path, cache):
 def drawn(folders, parameter, values, methods="source_only", task="shapes-rotated"):
     data, cache, results = folders
     request = Request(tasks=(), methods=(), seeds=(0,), budget=0.01)
-    chosen = registry.methods(methods)
-    return curves.curve(task, chosen, parameter, values, request, lambda each: plan.plan(each, data, cache, results))
+    (found,), chosen = registry.tasks(task), registry.methods(methods)
+    return curves.curve(found, chosen, parameter, values, request, lambda each: plan.plan(each, data, cache, results))
 
 
 def fake_rows(curve, accuracy):
@@ -85,23 +85,39 @@ def test_a_curve_without_results_says_so(folders):
     assert "No cell of this curve has a result" in curves.markdown(curve, curves.lines(curve, []))
 
 
-def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders):
+def test_the_camera_of_a_task_in_a_file_is_varied_in_that_file(folders):
+    task = registry.tasks("shapes-rotated")[0][1]
+    chosen, request = registry.methods("source_only"), Request(tasks=(), methods=())
+    with pytest.raises(DabenchError, match=r"write its angle in the task's file"):
+        curves.points(("own.py::own", task), chosen, "angle", (10.0,), request)
+
+
+def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders, tiny_task):
     data, cache, results = folders
-    curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
-    runner.run(
-        [planned for _, planned in curve.cells],
-        Place("cpu", 1, data, cache),
-        results,
-        workers=1,
-        listen=lambda word: None,
-    )
+
+    def curve():
+        return drawn(folders, "lr", (0.001, 0.1), "finetune_last1,source_only", str(tiny_task))
+
+    place = Place("cpu", 1, data, cache)
+    cells = [planned for _, planned in curve().cells]
+    runner.run(cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
-        again = drawn(folders, "angle", (0.0, 90.0, 150.0))
+        again = curve()
         assert all(planned.state is plan.State.CACHED for _, planned in again.cells)
         return [path.read_bytes() for path in curves.write(results, again, store.load(results).to_pylist())]
 
     table, plot = first = written()
-    assert table.count(b"\n|") == 5
+    assert table.count(b"\n|") == 4
     assert b"<svg" in plot
     assert written() == first
+
+
+@pytest.mark.slow
+def test_a_curve_over_severity_has_a_point_for_each_angle(folders):
+    data, cache, results = folders
+    curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
+    cells = [planned for _, planned in curve.cells]
+    runner.run(cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
+    (line,) = curves.lines(curve, store.load(results, curves.COLUMNS).to_pylist())
+    assert len(line.figures) == 3
