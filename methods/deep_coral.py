@@ -24,7 +24,7 @@ from dabench.nn import coral
 class DeepCORAL:
     lr: float = between(0.01, 1e-5, 1.0, log=True)
     momentum: float = between(0.9, 0.0, 0.999)
-    weight: float = between(1.0, 1e-3, 1e3, log=True)
+    weight: float = between(0.1, 1e-3, 1e3, log=True)
 
     def adapt(self, model, target_data):
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
