@@ -28,8 +28,8 @@ _INTRO = """\
 
 - **Numbers** are accuracy in percent on the target test images, mean ± 95 % t-interval over seeds, of the model \
 at the {select}. Methods are compared inside one setting and one column only.
-- **Bold**: not told apart from the best of its setting (paired test over seeds, Holm, 5 %); methods that share a \
-letter are not told apart. ▼ significantly below source-only; ∅ a class is never recognised.
+- **Bold**: not told apart from the best of its setting (paired over seeds and test images, Holm, 5 %); methods that share \
+a letter are not told apart. ▼ significantly below source-only; ∅ a class is never predicted.
 - **Gap closed** is (accuracy - source-only) / (oracle - source-only), blank where that gap is within the noise. \
 Published numbers stand in columns of their own, same protocol and backbone only. [More](docs/reading.md).
 """
@@ -168,9 +168,12 @@ def _overall(evidence: _Evidence, figures: str | None) -> str:
 
 def figures(rows: pd.DataFrame, *, stale: Collection[str] = (), select: str = LAST) -> dict[str, str]:
     """A critical-difference diagram for each setting of three methods on three tasks or more: file name and SVG."""
+    rows = rows.drop(columns=standings.LONG) if select == LAST else rows
     placed = standings.on_benches(standings.current(rows, stale))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
-    ok = ok.assign(figure=standings.figures(ok, standings.choices(ok), select))
+    shown = ok["accuracy"] if select == LAST else standings.figures(ok, standings.choices(ok), select)
+    # Mean ranks need no flag and no interval, so the long columns are not looked at.
+    ok = ok.assign(figure=shown, **dict.fromkeys(standings.LONG))
     return {
         _figure_name(ranking): statistics.critical_difference_svg(statistics.critical_difference(ranking.accuracy))
         for ranking in standings.rankings(standings.cells(ok))
@@ -499,14 +502,10 @@ def _tuning(studies: Sequence[Study], rows: pd.DataFrame, evidence: _Evidence) -
     if not lines:
         return ""
     text = "## Tuning\n\n"
-    text += (
-        "Every method of a search is given as many trials, its default first; one without hyper-parameters has that "
-    )
-    text += "alone. The label-free score named chooses among the trials by its mean over seeds at the last checkpoint. "
-    text += (
-        "The oracle chooses by target test accuracy: an upper bound, not a result. Accuracy in percent, mean ± 95 % "
-    )
-    text += "over seeds. [More](docs/tuning.md).\n\n"
+    text += "Every method of a search is given as many trials, its default first; one without hyper-parameters has "
+    text += "that alone. The label-free score named chooses by its mean over seeds at the last checkpoint. The oracle "
+    text += "chooses by target test accuracy: an upper bound, not a result. Accuracy in percent, mean ± 95 % over "
+    text += "seeds. [More](docs/tuning.md).\n\n"
     header = ["task", "method", "trials", "seeds", "default", "tuned by score", "score", "tuned by oracle"]
     return text + _table(header, lines, align=["left", "left", "right", "right", *["left"] * 4])
 
