@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -405,3 +407,19 @@ def test_latex_marks_the_best_group_and_escapes_names(tmp_path):
     assert r"unsupervised & dann & $\mathbf{90.0 \pm 0.4}^{\mathrm{a}}$ \\" in text
     assert r"source\_only" in text
     assert text.count(r"\begin{tabular}{llr}") == text.count(r"\bottomrule") == 1
+
+
+@pytest.mark.slow
+def test_latex_compiles(tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("install pdflatex with booktabs to compile the tables")
+    rows = stored(
+        tmp_path, cell("dann", 0.9), cell("nogrl", 0.8), cell("dann", 0.7, variant="dann[lr=0.1]", created="")
+    )
+    tables = report.report_latex(rows)
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + tables + "\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
