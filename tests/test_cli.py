@@ -282,12 +282,14 @@ def test_a_method_whose_file_is_gone_is_reported_as_unchecked(sweep, dabench, tm
 
 def test_rows_leave_as_json_and_csv(sweep, dabench, tmp_path):
     sweep("--methods", "source_only")
-    for kind in ("json", "csv"):
+    for kind in ("json", "csv", "latex"):
         file = tmp_path / f"rows.{kind}"
         assert dabench("report", "--results", tmp_path / "results", "--format", kind, "--output", file)[0] == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["method"] == "source_only"
     assert (tmp_path / "rows.csv").read_text().startswith("key,task,")
+    assert "truth" not in row  # bytes are no text
+    assert r"\toprule" in (tmp_path / "rows.latex").read_text()
 
 
 # -------------------------------------------------------------------------------------------- lists and checks

@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -514,3 +516,19 @@ def test_a_diagram_leaves_out_the_task_that_a_method_lacks(tmp_path):
     assert list(ranking.accuracy.index) == ["t0", "t1", "t2"]
     assert ranking.lacking == {"t3": ["adabn"]}
     assert not ranking.accuracy.isna().any(axis=None)
+
+
+@pytest.mark.slow
+def test_latex_compiles(tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("install pdflatex with booktabs to compile the tables")
+    rows = stored(
+        tmp_path, cell("dann", 0.9), cell("nogrl", 0.8), cell("dann", 0.7, variant="dann[lr=0.1]", created="")
+    )
+    tables = report.report_latex(rows)
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + tables + "\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout

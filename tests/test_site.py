@@ -405,6 +405,7 @@ def select(browser, name, value):
     )
 
 
+@pytest.mark.slow
 def test_a_column_sorts_both_ways_from_the_keyboard(page):
     browser = page("/")
     click(browser, "#sort-accuracy")
@@ -416,6 +417,7 @@ def test_a_column_sorts_both_ways_from_the_keyboard(page):
     assert texts(browser, "th[aria-sort=ascending]")[-1] == "accuracy, %"
 
 
+@pytest.mark.slow
 def test_filters_live_in_the_address(page):
     browser = page("/")
     select(browser, "task", "usps-mnist")
@@ -430,6 +432,7 @@ def test_filters_live_in_the_address(page):
     assert again.execute_script("return document.querySelector('#choose-task').value") == "usps-mnist"
 
 
+@pytest.mark.slow
 def test_typing_narrows_the_methods_and_keeps_the_caret(page):
     browser = page("/")
     browser.execute_script("document.querySelector('#choose-q').focus()")
@@ -439,6 +442,7 @@ def test_typing_narrows_the_methods_and_keeps_the_caret(page):
     assert browser.current_url.endswith("q=dan")
 
 
+@pytest.mark.slow
 def test_links_lead_to_the_task_and_the_method(page):
     browser = page("/?task=mnist-usps")
     click(browser, "td a[href*='#/task/mnist-usps']")
@@ -451,6 +455,7 @@ def test_links_lead_to_the_task_and_the_method(page):
     wait_for(browser, "h1", "mnist-usps")
 
 
+@pytest.mark.slow
 def test_published_numbers_are_one_click_away(page):
     browser = page("/?task=mnist-usps&q=dann")
     button = "td button[aria-expanded]"
@@ -470,6 +475,7 @@ def fits(reference: Reference):
     )
 
 
+@pytest.mark.slow
 def test_a_text_of_a_row_is_never_markup(page):
     browser = page("/task/mnist-usps")
     wait_for(browser, "h2", "Confusions")
@@ -478,6 +484,7 @@ def test_a_text_of_a_row_is_never_markup(page):
     assert browser.title == "mnist-usps · dabench"
 
 
+@pytest.mark.slow
 def test_comparing_gives_a_verdict_for_each_pair(page):
     browser = page("/compare")
     wait_for(browser, "main p", "Choose two methods.")
@@ -488,6 +495,7 @@ def test_comparing_gives_a_verdict_for_each_pair(page):
     assert browser.current_url.endswith("m=dann%2Cnogrl")
 
 
+@pytest.mark.slow
 def test_the_pareto_front_leaves_out_what_is_dearer_and_worse(page):
     browser = page("/cost")
     front = browser.execute_script(
@@ -499,6 +507,7 @@ def test_the_pareto_front_leaves_out_what_is_dearer_and_worse(page):
     assert texts(browser, "tbody tr:has(td:nth-child(4):not(:empty)) th") == ["target_supervised"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "view",
     ["/", "/tasks", "/task/mnist-usps", "/methods", "/method/dann", "/compare?m=dann,nogrl", "/cost", "/adapters"],
@@ -522,6 +531,7 @@ def test_a_page_fits_a_phone_and_names_its_controls(page, view):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.slow
 def test_an_unknown_address_says_so(page):
     browser = page("/method/nothing")
     assert "There is no method 'nothing'" in texts(browser, "main")[0]
