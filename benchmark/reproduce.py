@@ -113,7 +113,8 @@ def _request(experiment: Experiment, scale: float, seeds: tuple[int, ...] | None
 def write(planned: PlannedStudy, place: Place, results: Path) -> tuple[str, Path]:
     """Writes the page, its curves and its pictures under `results`; returns the page and its path."""
     stored = {row["key"]: row for row in store.load(results, verdicts.COLUMNS).to_pylist()}
-    rows = {name: rows_of(cells, stored) for name, cells in planned.by_experiment.items()}
+    folders = {"DABENCH_DATA": place.data, "DABENCH_CACHE": place.cache}
+    rows = {name: rows_of(cells, stored, folders) for name, cells in planned.by_experiment.items()}
     page = results / "reproductions" / f"{planned.study.name}.md"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -131,13 +132,23 @@ def write(planned: PlannedStudy, place: Place, results: Path) -> tuple[str, Path
     return text, page
 
 
-def rows_of(cells: Sequence[Planned], stored: Mapping[str, Row]) -> list[Row]:
-    """The row of each cell; one that has none stands there as missing, with the reason."""
-    return [
+def rows_of(cells: Sequence[Planned], stored: Mapping[str, Row], folders: Mapping[str, Path]) -> list[Row]:
+    """The row of each cell; one that has none stands there as missing, with the reason.
+
+    `folders` are this machine's own: reasons call them by their names, for the page is read elsewhere.
+    """
+    rows = [
         stored.get(each.key)
         or {**each.identity, "status": "missing", "reason": each.reason or "its cell has not been run"}
         for each in {planned.key: planned for planned in cells}.values()
     ]
+    return [{**row, "reason": _placeless(row["reason"] or "", folders)} for row in rows]
+
+
+def _placeless(reason: str, folders: Mapping[str, Path]) -> str:
+    for name, folder in sorted(folders.items(), key=lambda pair: -len(str(pair[1]))):
+        reason = reason.replace(str(folder), name)
+    return reason
 
 
 def markdown(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], shown: Mapping[str, str]) -> str:
@@ -180,7 +191,7 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     for reason, where in reasons.items():
         places = list(dict.fromkeys(where))
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        lines.append(f"- {reason.capitalize() if reason else ''} ({', '.join(places[:3])}{more})")
+        lines.append(f"- {reason[:1].upper()}{reason[1:]} ({', '.join(places[:3])}{more})")
     return "\n".join(lines) + "\n"
 
 

@@ -179,6 +179,15 @@ def test_an_unknown_paper_suggests_the_nearest(tmp_path):
         reproduce.study("adapter", tmp_path)
 
 
+def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
+    data, cache, results = (tmp_path / name for name in ("Data", "cache", "results"))
+    study = STUDIES["activation-shaping"](Here(data, lambda backbone: True))
+    planned = reproduce.plan_study(study, 0.1, (0,), data, cache, results)
+    text, _ = reproduce.write(planned, Place("cpu", 1, data, cache), results)
+    assert str(tmp_path) not in text
+    assert "DABENCH_DATA/pacs" in text
+
+
 def test_the_sources_of_the_selection_tasks_differ_in_the_faint_digits_alone(tmp_path):
     covered, uncovered = (
         task.read(tmp_path, tmp_path, task.protocols[0])
