@@ -278,7 +278,8 @@ def decoded(
         _decode(pictures, path, image_shape, resize, camera)
     try:
         large = path.stat().st_size > _IN_MEMORY
-        return Domain(np.load(path, mmap_mode="r" if large else None), labels)
+        # Copy on write: torch warns of arrays that it cannot write to, and nobody writes to this one.
+        return Domain(np.load(path, mmap_mode="c" if large else None), labels)
     except (OSError, ValueError, EOFError) as error:
         raise DabenchError(f"cannot read the decoded pictures {path}: {error}; delete that file") from error
 

@@ -102,7 +102,7 @@ def test_a_wrong_request_is_one_line_and_exit_2(dabench, tmp_path, monkeypatch, 
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(dabench):
-    for arguments in (["--debug", "run", "--methods", "dan"], ["run", "--methods", "dan", "--debug"]):
+    for arguments in (["--debug", "run", "--methods", "dnan"], ["run", "--methods", "dnan", "--debug"]):
         code, _, err = dabench(*arguments)
         assert code == 2
         assert "Traceback" in err
