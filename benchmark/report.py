@@ -28,8 +28,8 @@ _INTRO = """\
 
 - **Numbers** are accuracy in percent on the target test images, mean ± 95 % t-interval over seeds, of the model \
 at the {select}. Methods are compared inside one setting and one column only.
-- **Bold**: not told apart from the best of its setting (paired over seeds and test images, Holm, 5 %); methods that share \
-a letter are not told apart. ▼ significantly below source-only; ∅ a class is never predicted.
+- **Bold**: not told apart from the best of its setting (paired over seeds and test images, Holm, 5 %); methods that \
+share a letter are not told apart. ▼ significantly below source-only; ∅ a class is never predicted.
 - **Gap closed** is (accuracy - source-only) / (oracle - source-only), blank where that gap is within the noise. \
 Published numbers stand in columns of their own, same protocol and backbone only. [More](docs/reading.md).
 """
