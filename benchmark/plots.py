@@ -130,7 +130,19 @@ def labels(rows: pd.DataFrame, task: str) -> Plot:
     for (setting, method), group in sorted(level.groupby(["setting", "method"]), key=lambda pair: order[pair[0][0]]):
         mean, half = statistics.interval(group["accuracy"])
         style = {FLOOR: ":", CEILING: "-."}.get(method, "--")
-        axes.axhline(100 * mean, color=_COLOURS[Setting(setting)], linestyle=style, linewidth=1, label=method)
+        colour = _COLOURS[Setting(setting)]
+        axes.axhline(100 * mean, color=colour, linestyle=style, linewidth=1)
+        # Lines of one setting share its colour: the name stands at the line.
+        axes.annotate(
+            method,
+            (1, 100 * mean),
+            (4, 0),
+            ("axes fraction", "data"),
+            "offset points",
+            va="center",
+            fontsize=7,
+            color=colour,
+        )
         lines.append([setting, method, *[_spread(mean, half)] * len(budgets)])
     for index, (method, group) in enumerate(budgeted.groupby("method", sort=True)):
         found = [statistics.interval(group.loc[group["labels"] == count, "accuracy"]) for count in budgets]
@@ -151,7 +163,7 @@ def labels(rows: pd.DataFrame, task: str) -> Plot:
     axes.set_xlabel("target labels a class")
     axes.set_ylabel("target accuracy, %")
     axes.set_title(f"{task} ({where})", fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
     words = [overtaking(rows, method) for method in sorted(budgeted["method"].unique())]
     return Plot(figure, ["setting", "method", *names], lines, "\n".join(words))
 

@@ -262,9 +262,19 @@ def critical_difference_figure(diagram: CriticalDifference) -> Figure:
 
     figure = Figure(figsize=(8, 1.2 + 0.22 * len(diagram.mean_ranks)))
     axes = figure.subplots()
-    scikit_posthocs.critical_difference_diagram(
-        diagram.mean_ranks, diagram.p_values, ax=axes, label_props={"fontsize": 9}
+    # Bars are drawn in the order of a set, which for names changes from one process to the next; for numbers it stays.
+    numbers = range(len(diagram.mean_ranks))
+    artists = scikit_posthocs.critical_difference_diagram(
+        diagram.mean_ranks.set_axis(numbers),
+        diagram.p_values.set_axis(numbers).set_axis(numbers, axis=1),
+        ax=axes,
+        label_fmt_left="{label}",
+        label_fmt_right="{label}",
+        label_props={"fontsize": 9},
     )
+    for text in artists["labels"]:
+        number = int(text.get_text())
+        text.set_text(f"{diagram.mean_ranks.index[number]} ({diagram.mean_ranks.iloc[number]:.2f})")
     axes.set_title(f"mean rank over {diagram.tasks} tasks (bars join methods not told apart)", fontsize=9)
     return figure
 

@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -160,3 +163,23 @@ def test_the_critical_difference_diagram_is_byte_stable_and_names_its_methods():
     assert svg == statistics.critical_difference_svg(statistics.critical_difference(wins()))
     assert all(name in svg for name in ("dann", "adabn", "tent", "nogrl"))
     assert "<dc:date>" not in svg
+
+
+def test_the_diagram_is_the_same_in_every_process():
+    program = """
+import numpy as np, pandas as pd
+from dabench import statistics
+accuracy = pd.DataFrame(np.random.default_rng(0).random((4, 7)), columns=list("abcdefg"))
+print(statistics.critical_difference_svg(statistics.critical_difference(accuracy)))
+"""
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(drawn) == 1
