@@ -101,11 +101,9 @@ def test_a_package_of_ones_own_registers_its_method(checkout, tmp_path):
 def install(package, target):
     """Installs into the folder without a network, with whichever installer is here."""
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", target, package]
-    uv = shutil.which("uv")
-    base = Path(sys.base_prefix) / "bin" / "python3"
-    installers = [[sys.executable, "-m", "pip"], [base, "-m", "pip"], *([[uv, "pip"]] if uv else [])]
-    for installer in installers:
-        if subprocess.run([*installer, "--version"], capture_output=True).returncode == 0:
-            subprocess.run([*installer, "install", *options], check=True, cwd=package.parent, capture_output=True)
-            return
-    pytest.skip("neither pip nor uv is here to install a package with")
+    pip, uv = [sys.executable, "-m", "pip", "install"], shutil.which("uv")
+    if subprocess.run([*pip, "--version"], capture_output=True).returncode != 0:
+        if uv is None:
+            pytest.skip("neither pip nor uv is here to install a package with")
+        pip = [uv, "pip", "install", "--python", sys.executable]
+    subprocess.run([*pip, *options], check=True, cwd=package.parent, capture_output=True)

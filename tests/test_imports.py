@@ -68,7 +68,7 @@ def test_a_task_imports_the_contracts_data_and_cameras_alone(file):
         ["run", "--help"],
         ["list", "methods"],
         ["list", "tasks"],
-        ["run", "--methods", "dan"],
+        ["run", "--methods", "dnan"],
         ["run", "--tasks", "quik"],
         ["run", "--methods", "dann[lr=-1]"],
     ],
