@@ -66,7 +66,7 @@ def started(arguments, **options):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["run", "--methods", "dnan"], "no method 'dnan'; did you mean 'dann'?"),
+        (["run", "--methods", "dnan"], "no method 'dnan'; did you mean 'dan'?"),
         (["run", "--tasks", "fonts-optdigit"], "no task 'fonts-optdigit'; did you mean 'fonts-optdigits'?"),
         (["run", "--methods", "dann[lrr=1]"], "has no parameter 'lrr'"),
         (["run", "--methods", "dann[lr=7]"], "choose a value from 1e-05 to 1.0"),
