@@ -155,12 +155,15 @@ def pytorch_adapt(setting: Setting) -> Contender:
 
 
 class _Features(nn.Module):
+    """The same backbone as these libraries' users have it: plain layers, contiguous, float32."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.features(images)
+        normalised = (images - self.network.mean) / self.network.std
+        return self.network.backbone(normalised).flatten(1)
 
 
 def compare(setting: Setting, steps: int, rounds: int) -> None:
