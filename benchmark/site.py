@@ -371,8 +371,8 @@ def _confusions(
     before: dict[int, np.ndarray] = {}
     after: dict[int, np.ndarray] = {}
     for piece in predictions:
-        for row in piece[piece["key"].isin(places.keys())].itertuples():
-            if row.truth is None or row.predictions is None or not row.n_test > 0:
+        for row in piece.itertuples():
+            if row.key not in places or row.truth is None or row.predictions is None or not row.n_test > 0:
                 continue
             wide = np.uint8 if len(row.truth) == row.n_test else np.dtype("<u2")
             truth = np.frombuffer(row.truth, wide)
