@@ -371,8 +371,8 @@ def _confusions(
     before: dict[int, np.ndarray] = {}
     after: dict[int, np.ndarray] = {}
     for piece in predictions:
-        for row in piece[piece["key"].isin(places.keys())].itertuples():
-            if row.truth is None or row.predictions is None or not row.n_test > 0:
+        for row in piece.itertuples():
+            if row.key not in places or row.truth is None or row.predictions is None or not row.n_test > 0:
                 continue
             wide = np.uint8 if len(row.truth) == row.n_test else np.dtype("<u2")
             truth = np.frombuffer(row.truth, wide)
@@ -395,11 +395,14 @@ def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return sum(np.pad(each, (0, size - len(each))) for each in (first, second))
 
 
-def _shares(counts: np.ndarray) -> list[list[int]]:
-    """Percent of each true class as a matrix, or [true, predicted, percent] of the most frequent mistakes."""
+def _shares(counts: np.ndarray) -> str | list[list[int]]:
+    """Percent of each true class, or [true, predicted, percent] of the most frequent mistakes of many classes.
+
+    The matrix is a text, line after line a character for each percent from `#`, half as long as its numbers.
+    """
     percent = np.rint(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(int)
     if len(counts) <= _MATRIX:
-        return percent.tolist()
+        return "".join(chr(ord("#") + share) for share in percent.flat)
     wrong = np.where(np.eye(len(counts), dtype=bool), 0, percent)
     most = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     return [

@@ -133,7 +133,8 @@ def test_confusions_are_shares_of_each_true_class(plain):
         if (cells["task"][at], cells["method"][at], cells["variant"][at]) == (task, dann, "")
     )
     details = read(plain, f"task-{task}.js")
-    after, before = (np.array(details[name][str(at)]) for name in ("after", "before"))
+    after, before = (np.array([ord(share) - 35 for share in details[name][str(at)]]) for name in ("after", "before"))
+    after, before = after.reshape(10, 10), before.reshape(10, 10)
     # 80 % of the images are right, the last 20 % are taken for the next class; before, the order was turned round.
     assert np.diag(after) == pytest.approx(80, abs=2)
     assert after[np.arange(10), (np.arange(10) + 1) % 10] == pytest.approx(20, abs=2)
@@ -448,6 +449,7 @@ def test_links_lead_to_the_task_and_the_method(page):
     click(browser, "td a[href*='#/task/mnist-usps']")
     wait_for(browser, "h1", "mnist-usps")
     wait_for(browser, "h2", "Confusions")
+    assert "0 taken for 1: 18 %" in texts(browser, "svg title")
     click(browser, "th a[href='#/method/dann']")
     wait_for(browser, "h1", "dann")
     assert "gradient reversal" in texts(browser, "main")[0]

@@ -434,13 +434,21 @@
     if (!drawn.length) return null;
     const at = drawn.find((each) => variantOf(each) === query.get("confusion")) ?? drawn.find((each) => !["source_only", "target_supervised"].includes(methodOf(each))) ?? drawn[0];
     const name = (label) => (Array.isArray(facts.classes) ? facts.classes[label] ?? String(label) : String(label));
-    const sides = [["Before", details.before[at]], ["After", details.after[at]]].filter(([, matrix]) => matrix);
+    const sides = [["Before", details.before[at]], ["After", details.after[at]]].filter(([, shares]) => shares)
+      .map(([when, shares]) => [when, typeof shares === "string" ? matrixOf(shares) : shares, typeof shares === "string"]);
     return [h("h2", {}, "Confusions"), h("p", { class: "small soft" }, "Percent of each true class (line) that was taken for each class (column), all seeds together."),
       h("form", {}, choice("Method", "confusion", plain(distinct(drawn.map(variantOf))), variantOf(at))),
-      h("div", { class: "plots" }, sides.map(([when, matrix]) => h("figure", {}, h("figcaption", {}, when),
-        (Array.isArray(facts.classes) || (matrix.length && matrix[0].length === matrix.length)) ? matrixPlot(matrix, name, when) : table(`${when}: most frequent mistakes`, [
+      h("div", { class: "plots" }, sides.map(([when, matrix, whole]) => h("figure", {}, h("figcaption", {}, when),
+        whole ? matrixPlot(matrix, name, when) : table(`${when}: most frequent mistakes`, [
           { id: "true", label: "true", head: true, cell: (each) => name(each[0]) }, { id: "said", label: "taken for", cell: (each) => name(each[1]) },
           { id: "share", label: "percent", number: true, cell: (each) => String(each[2]) }], matrix))))];
+  }
+
+  /** A character for each percent, counted from #. */
+  function matrixOf(text) {
+    const shares = [...text].map((letter) => letter.codePointAt(0) - 35);
+    const size = Math.sqrt(shares.length);
+    return Array.from({ length: size }, (_, line) => shares.slice(line * size, (line + 1) * size));
   }
 
   function matrixPlot(matrix, name, when) {
