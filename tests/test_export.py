@@ -109,7 +109,7 @@ def source_model(backbone):
 
 
 def test_onnx_gives_the_same_logits(call, stored, tmp_path):
-    onnx = pytest.importorskip("onnx", reason="ONNX is an extra: pip install 'dabench[onnx]'")
+    onnx = pytest.importorskip("onnx", "1.16", reason="ONNX is an extra: pip install 'dabench[onnx]'")
     pytest.importorskip("onnxscript", reason="ONNX is an extra: pip install 'dabench[onnx]'")
     from onnx.reference import ReferenceEvaluator
 
