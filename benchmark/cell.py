@@ -25,7 +25,9 @@ from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
 from dabench.loop import Pictures, TargetData, predict
 from dabench.plan import ALL, Cell, Place
 
-_SCORED_TARGET, _SCORED_SOURCE = 1000, 500  # images behind the label-free scores at a checkpoint
+# A checkpoint looks at one image for every hundred the budget trains on: ten of them take about a tenth of the run.
+_TRAINED_PER_SCORED, _FEWEST_SCORED, _MOST_SCORED = 100, 200, 1000
+_MOST_VALIDATED = 200  # labelled target images a class that choose the checkpoint of a method that sees labels
 _SOURCE_TRAINING = Declaration("source model", Needs.SOURCE, "")
 
 
@@ -75,8 +77,8 @@ def adapt(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], No
     `on_step(stage, step, steps, loss)` hears of progress. Raises whatever the method raises.
     """
     torch.set_num_threads(place.threads)
-    # Beside other workers, the linear algebra of scikit-learn must not take every core either.
-    threadpool_limits(place.threads)
+    # The linear algebra of scikit-learn has threads of its own, which wait for torch's ten times as long as they work.
+    threadpool_limits(1, user_api="blas")
     device = torch.device(place.device)
     scene = _scene(cell.task, cell.protocol, cell.image_size, place)
     method = cell.variant.load()
@@ -84,7 +86,7 @@ def adapt(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], No
     with seeded(cell.seed, device):
         source, trained_source = _source_model(cell, scene, place, on_step)
     steps = max(1, round(scene.task.recipe.steps * cell.budget))
-    tape = Checkpoints(scene, needs)
+    tape = Checkpoints(scene, needs, images=steps * scene.task.recipe.batch_size // _TRAINED_PER_SCORED)
     granted = grant(needs, scene, cell)
     model = copy.deepcopy(source.model).train()
     with seeded(cell.seed, device):
@@ -133,7 +135,8 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         inference = time.perf_counter() - started
         if not tape.progress and run.method.declaration.needs & Needs.TEST_STREAM:
             # The stream passes once: what it answered is all there is to score.
-            tape.note(1.0, math.nan, logits, scores.Evidence(target_logits=logits, target_features=features))
+            answered = scores.Evidence(target_logits=logits, target_features=features)
+            tape.note(1.0, math.nan, logits[tape.tested], answered)
         elif not tape.progress:
             tape.record(run.adapted, 1.0, math.nan)
         source_logits, _ = predict(run.adapted, scene.source_test, batch_size)
@@ -154,7 +157,8 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         "predictions_before": _compact(before.argmax(1), scene),
         "truth": _compact(labels, scene),
         "checkpoint_progress": tape.progress,
-        "checkpoint_accuracy": tape.accuracy,
+        "checkpoint_accuracy": tape.accuracy_given(logits),
+        "checkpoint_images": len(tape.tested),
         "checkpoint_loss": tape.loss,
         "checkpoint_scores": tape.scores,
         "steps": run.target_data.steps,
@@ -230,7 +234,7 @@ def grant(needs: Needs, scene: Scene, cell: Cell) -> dict[str, Pictures]:
 
 
 def label_budget(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the labelled images to train on and to validate on: every fifth of each class validates.
+    """Indices of the labelled images to train on and to validate on: of each class every fifth, up to 200.
 
     `per_class` images of each class together (ALL for every one), nested: a seed's budget of 3 is part of its
     budget of 10. Budgets below five images a class leave none to validate on.
@@ -239,7 +243,8 @@ def label_budget(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndar
     train, validation = [], []
     for label in np.unique(labels):
         drawn = chance.permutation(np.flatnonzero(labels == label))[: None if per_class == ALL else per_class]
-        validates = np.arange(len(drawn)) % 5 == 4
+        place = np.arange(len(drawn))
+        validates = (place % 5 == 4) & (place < 5 * _MOST_VALIDATED)
         train.append(drawn[~validates])
         validation.append(drawn[validates])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
@@ -331,13 +336,20 @@ def train_source(model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[
 
 
 class Checkpoints:
-    """Records accuracy and the label-free scores of a model at each tenth of its budget."""
+    """Records accuracy and the label-free scores of a model at each tenth of its budget.
 
-    def __init__(self, scene: Scene, needs: Needs) -> None:
-        self.scene = scene
+    Each looks at about `images` of the target's test images, as many to adapt to and half as many of the source's
+    test images, the same at every checkpoint and spread evenly over their order.
+    """
+
+    def __init__(self, scene: Scene, needs: Needs, images: int) -> None:
+        count = min(max(images, _FEWEST_SCORED), _MOST_SCORED)
         self.sees_source = bool(needs & Needs.SOURCE)
-        self.target = _spread(scene.target_train, _SCORED_TARGET)
-        self.source = _spread(scene.source_test, _SCORED_SOURCE)
+        self.labels = scene.target_test.labels
+        self.tested = _spread(scene.target_test, count)
+        self.test = _subset(scene.target_test, self.tested)
+        self.target = _subset(scene.target_train, _spread(scene.target_train, count))
+        self.source = _subset(scene.source_test, _spread(scene.source_test, count // 2))
         self.progress: list[float] = []
         self.accuracy: list[float] = []
         self.loss: list[float] = []
@@ -345,8 +357,8 @@ class Checkpoints:
 
     def record(self, model: nn.Module, progress: float, loss: float) -> None:
         """Looks at the model, in eval mode, with the random state kept."""
-        with seeded(0, self.scene.target_test.device):
-            logits, _ = predict(model, self.scene.target_test)
+        with seeded(0, self.test.device):
+            logits, _ = predict(model, self.test)
             target_logits, target_features = predict(model, self.target)
             evidence = scores.Evidence(target_logits=target_logits, target_features=target_features)
             if self.sees_source:
@@ -360,20 +372,28 @@ class Checkpoints:
             self.note(progress, loss, logits, evidence)
 
     def note(self, progress: float, loss: float, test_logits: Tensor, evidence: scores.Evidence) -> None:
+        """Keeps what a model answers on the images `tested`; raises Diverged where it is not finite."""
         if not test_logits.isfinite().all():
             raise Diverged(f"the logits are not finite after {progress:.0%} of the budget; lower lr")
         self.progress.append(progress)
         self.loss.append(loss)
-        self.accuracy.append(scores.accuracy(test_logits, self.scene.target_test.labels))
+        self.accuracy.append(scores.accuracy(test_logits, self.test.labels))
         for name, value in scores.score_all(evidence, may_see_source=self.sees_source).items():
             self.scores.setdefault(name, []).append(value)
 
+    def accuracy_given(self, logits: Tensor) -> list[float]:
+        """Each checkpoint's accuracy on all test images, estimated with the returned model's logits on them.
 
-def _spread(pictures: Pictures, count: int) -> Pictures:
-    """At most `count` of the pictures, spread evenly over their order."""
-    if len(pictures) <= count:
-        return pictures
-    return _subset(pictures, np.linspace(0, len(pictures) - 1, count).astype(np.int64))
+        A control variate: a checkpoint differs from the returned model by what it differs on the images `tested`.
+        """
+        on_tested = scores.accuracy(logits[self.tested], self.test.labels)
+        moved = scores.accuracy(logits, self.labels) - on_tested
+        return [min(max(accuracy + moved, 0.0), 1.0) for accuracy in self.accuracy]
+
+
+def _spread(pictures: Pictures, count: int) -> np.ndarray:
+    """Indices of at most `count` of the pictures, spread evenly over their order."""
+    return np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(np.int64)
 
 
 def _trained_parameters(adapted: nn.Module, source: nn.Module) -> int:

@@ -69,6 +69,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("truth", pa.binary(), "class", "the label of each of them"),
     Column("checkpoint_progress", _reals, "fraction", "share of the budget spent at each checkpoint"),
     Column("checkpoint_accuracy", _reals, "fraction", "target test accuracy at each checkpoint (for the oracle)"),
+    Column("checkpoint_images", _int, "images", "target test images behind each, beside all for the returned model"),
     Column("checkpoint_loss", _reals, "", "mean training loss since the checkpoint before"),
     Column("checkpoint_scores", pa.map_(_text, _reals), "", "each label-free score at each checkpoint"),
     Column("steps", _int, "steps", "optimisation steps granted"),

@@ -5,7 +5,7 @@ of shaping after Djurisic et al., ASH, ICLR 2023, arXiv:2209.09858.
 
     min CE(f(x_s), y_s)     where the output A of chosen layers becomes 1[A > 0] * 1[M > 0],  M: 0 at mask_rate
 
-Shaped are the first and then every `every`-th layer of the kind `after`. When the model answers, nothing is put out;
+Shaped is every `every`-th layer of the kind `after`. When the model answers, nothing is put out;
 the maps stay binary, since weights and batch-norm statistics learned on binary maps answer at random on others (the
 authors' code leaves its hooks on too); with binary_answers=False they do not. The gradient of a binary map is 0, so
 that what lies before a shaped layer learns by the paths around it alone (the report's network, a ResNet, has them
@@ -33,7 +33,8 @@ class ActivationShaping:
     binary_answers: bool = one_of(True, False)
 
     def adapt(self, model, target_data):
-        layers = layers_of(model.backbone, self.after)[:: self.every]
+        layers = layers_of(model.backbone, self.after)
+        layers = layers[self.every - 1 :: self.every] or layers[-1:]
         if self.binary_answers:
             answer_in_binary(layers)
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)

@@ -31,7 +31,8 @@ class TargetMask:
     binary_answers: bool = one_of(True, False)
 
     def adapt(self, model, target_data):
-        layers = layers_of(model.backbone, self.after)[:: self.every]
+        layers = layers_of(model.backbone, self.after)
+        layers = layers[self.every - 1 :: self.every] or layers[-1:]
         if self.binary_answers:
             answer_in_binary(layers)
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)

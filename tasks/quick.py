@@ -168,7 +168,7 @@ def _shapes_task(shift: str, camera: Camera) -> Task:
         class_names=tuple(_SHAPE_CLASSES),
         image_shape=(3, 32, 32),
         backbone="resnet8",
-        recipe=Recipe(source_steps=200, steps=100),
+        recipe=Recipe(source_steps=200, steps=100, batch_size=48),
         protocols=(HOLDOUT,),
         load=load_shapes,
         camera=camera,

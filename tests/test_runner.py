@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dabench import plan, registry, runner, store
+from dabench import cell, plan, registry, runner, store
 from dabench.plan import Place, Request, State
 
 MEASURED = ("accuracy", "nll", "predictions", "checkpoint_accuracy", "checkpoint_loss", "source_after")
@@ -94,9 +94,9 @@ def test_the_same_cell_gives_the_same_bits_alone_and_beside_others(tiny_task, pl
     elsewhere = replace(place, cache=tmp_path / "cache")
     second = sweep(tiny_task, methods, elsewhere, tmp_path / "second", workers=2, seeds=(0, 1))
     assert first.keys() == second.keys()
-    for cell, row in first.items():
+    for key, row in first.items():
         # In words, because a NaN equals no other.
-        assert repr([row[name] for name in MEASURED]) == repr([second[cell][name] for name in MEASURED])
+        assert repr([row[name] for name in MEASURED]) == repr([second[key][name] for name in MEASURED])
     assert first["dann", 0]["predictions"] != first["dann", 1]["predictions"]
 
 
@@ -162,6 +162,27 @@ def test_the_rows_say_how_they_were_made(tiny_task, place, tmp_path):
     assert row["trained_parameters"] == 4  # two 1x1 convolutions of one channel, each a weight and a bias
     assert row["threads"] == 1
     assert "torch" in row["version"]
+
+
+def test_a_checkpoint_of_few_images_agrees_with_the_returned_model_on_all(tiny_task, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(cell, "_FEWEST_SCORED", 20)
+    few = sweep(tiny_task, "dann", place, tmp_path / "few")["dann", 0]
+    monkeypatch.setattr(cell, "_FEWEST_SCORED", 1000)
+    every = sweep(tiny_task, "dann", place, tmp_path / "all")["dann", 0]
+    assert (few["checkpoint_images"], every["checkpoint_images"]) == (20, 100)
+    assert few["accuracy"] == every["accuracy"] == pytest.approx(every["checkpoint_accuracy"][-1])
+    assert few["checkpoint_accuracy"][-1] == pytest.approx(few["accuracy"])
+    assert few["checkpoint_accuracy"] != every["checkpoint_accuracy"]
+
+
+def test_every_fifth_labelled_image_of_a_class_validates_up_to_two_hundred():
+    labels = np.repeat([0, 1, 2], [4, 30, 3000])
+    train, held_out = cell.label_budget(labels, plan.ALL, seed=0)
+    assert np.bincount(labels[held_out], minlength=3).tolist() == [0, 6, 200]
+    assert sorted([*train, *held_out]) == list(range(len(labels)))
+    small, _ = cell.label_budget(labels, 3, seed=0)
+    large, held_out = cell.label_budget(labels, 10, seed=0)
+    assert set(small) <= set(large) | set(held_out)
 
 
 def test_the_oracle_and_the_floor_are_rows(tiny_task, place, tmp_path):
