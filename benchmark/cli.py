@@ -682,7 +682,7 @@ def tune(
     tasks: Tasks = "quick",
     methods: Methods = "all",
     trials: Annotated[int, typer.Option(help="Settings tried for each method on each task, its default first.")] = 20,
-    select: Annotated[str, typer.Option(help="Label-free score that chooses among the trials.")] = "snd",
+    select: Annotated[str, typer.Option(help="Label-free score that chooses among the trials.")] = "corr_c",
     seeds: Annotated[str, typer.Option(help="How many (3), or which (0,1,2; a single one: 5,).")] = "3",
     budget: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
     labels: Annotated[str, typer.Option(help="Target labels a class for who sees them: a count or all.")] = "all",
