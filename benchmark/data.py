@@ -229,7 +229,10 @@ def classes_in(folder: Path) -> tuple[str, ...]:
 
 
 def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
-    """Every picture of `folder`/<class>/, by class, then name; raises DabenchError for an empty class."""
+    """Every picture of `folder`/<class>/ in a mixed order; raises DabenchError for an empty class.
+
+    The order is that of a hash of the names: class by class, it would tell the labels, and a batch would hold one class.
+    """
     pictures = []
     for label, name in enumerate(class_names):
         paths = sorted((folder / name).glob("*"))
@@ -237,22 +240,23 @@ def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
         if not found:
             raise DabenchError(f"class '{name}' has no pictures: put some into {folder / name} or remove the folder")
         pictures += [Picture(f"{name}/{path.name}", label, path) for path in found]
-    return pictures
+    return sorted(
+        pictures, key=lambda picture: hashlib.sha256(Path(picture.name).with_suffix("").as_posix().encode()).digest()
+    )
 
 
 def held_out(pictures: list[Picture], fraction: float) -> tuple[list[Picture], list[Picture]]:
     """Splits each class by a fixed hash of the file names: those to keep, then `fraction` of them held out.
 
-    A class of two pictures or more leaves at least one on either side.
+    A class of two pictures or more leaves at least one on either side; both sides keep the order they had.
     """
-    kept, out = [], []
+    out = set()
     for label in sorted({picture.label for picture in pictures}):
         mine = [picture for picture in pictures if picture.label == label]
         ranked = sorted(mine, key=lambda picture: hashlib.sha256(Path(picture.name).stem.encode()).digest())
         count = min(max(1, round(fraction * len(mine))), len(mine) - 1)
-        out += ranked[:count]
-        kept += ranked[count:]
-    return kept, out
+        out.update(ranked[:count])
+    return [picture for picture in pictures if picture not in out], [picture for picture in pictures if picture in out]
 
 
 def decoded(
