@@ -231,7 +231,7 @@ def classes_in(folder: Path) -> tuple[str, ...]:
 def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
     """Every picture of `folder`/<class>/ in a mixed order; raises DabenchError for an empty class.
 
-    The order is that of a hash of the names: class by class, it would tell the labels, and a batch would hold one class.
+    The order is that of a hash of the names: class by class, it would tell the labels, and a batch hold one class.
     """
     pictures = []
     for label, name in enumerate(class_names):
@@ -240,9 +240,11 @@ def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
         if not found:
             raise DabenchError(f"class '{name}' has no pictures: put some into {folder / name} or remove the folder")
         pictures += [Picture(f"{name}/{path.name}", label, path) for path in found]
-    return sorted(
-        pictures, key=lambda picture: hashlib.sha256(Path(picture.name).with_suffix("").as_posix().encode()).digest()
-    )
+    return sorted(pictures, key=_place)
+
+
+def _place(picture: Picture) -> bytes:
+    return hashlib.sha256(Path(picture.name).with_suffix("").as_posix().encode()).digest()
 
 
 def held_out(pictures: list[Picture], fraction: float) -> tuple[list[Picture], list[Picture]]:
