@@ -660,14 +660,17 @@ def data_download(
     """Fetch data sets into the data root."""
     from dabench.data import DATASETS
 
+    downloads = {}
     for name in names:
         if name not in DATASETS:
             raise DabenchError(f"no data set '{name}'; {nearest(name, DATASETS)}")
-        if DATASETS[name].download is None:
+        download = DATASETS[name].download
+        if download is None:
             raise DabenchError(f"'{name}' cannot be fetched for you; see {DATASETS[name].homepage}")
-    for name in names:
+        downloads[name] = download
+    for name, download in downloads.items():
         data.mkdir(parents=True, exist_ok=True)
-        DATASETS[name].download(data)
+        download(data)
         DATASETS[name].files(data)
         out.print(f"{name} is in {data}", markup=False)
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import Flag, StrEnum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
-Method = TypeVar("Method", bound=type)
+Method = TypeVar("Method", bound=type[Any])
 
 
 class DabenchError(Exception):
@@ -204,6 +204,8 @@ class Reference:
 
 class Camera(typing.Protocol):
     """A frozen dataclass whose fields are numbers, and which sees the world its own way."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """The uint8 images (n, 3, height, width) as this camera takes them, in the same form."""

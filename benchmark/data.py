@@ -157,7 +157,7 @@ def _download_cifar10(root: Path) -> None:
 class _ArraysOnly(pickle.Unpickler):
     """CIFAR-10 comes pickled; this reads its arrays and lists and runs nothing else."""
 
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> Any:
         allowed = {"_reconstruct": np.zeros(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
         if module.partition(".")[0] != "numpy" or name not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 file does")
@@ -200,8 +200,7 @@ class Picture:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)
-                picture = Image.open(io.BytesIO(file.read(self.size)))
-                picture = picture.convert("L" if channels == 1 else "RGB")
+                picture = Image.open(io.BytesIO(file.read(self.size))).convert("L" if channels == 1 else "RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             inside = f" inside {self.path}" if self.size >= 0 else f" ({self.path})"
             raise DabenchError(f"cannot decode {self.name}{inside}: {error}; fetch it again or remove it") from error
@@ -443,6 +442,13 @@ def _wnids() -> list[str]:
     return ImageNetInfo("imagenet-1k").label_names()
 
 
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        raise ValueError(f"{name} inside it is not a file")
+    return file.read()
+
+
 def _imagenet_labels(folder: Path) -> list[int]:
     """The label of each validation ID: the devkit's own class numbers, translated to sorted WordNet IDs."""
     from scipy.io import loadmat
@@ -450,7 +456,7 @@ def _imagenet_labels(folder: Path) -> list[int]:
     archive = folder / f"{_DEVKIT}.tar.gz"
     if archive.is_file():
         with _reading(archive), tarfile.open(archive, "r:gz") as devkit:
-            meta, truth = (devkit.extractfile(f"{_DEVKIT}/data/{name}").read() for name in ("meta.mat", _GROUND_TRUTH))
+            meta, truth = (_member(devkit, f"{_DEVKIT}/data/{name}") for name in ("meta.mat", _GROUND_TRUTH))
     else:
         archive = folder / _DEVKIT / "data"
         meta, truth = ((archive / name).read_bytes() for name in ("meta.mat", _GROUND_TRUTH))
@@ -618,7 +624,7 @@ def _toml_checkpoint(path: Path, declared: dict[str, Any], backbone: str, num_cl
     return enrolled(Checkpoint(file, architecture, num_classes, (3, size, size), mean, std))
 
 
-def _check_toml(path: Path, declared: dict[str, object]) -> None:
+def _check_toml(path: Path, declared: dict[str, Any]) -> None:
     for key, value in declared.items():
         if key not in _TOML_TYPES:
             raise DabenchError(f"{path}: unknown key '{key}'; {nearest(key, _TOML_TYPES)}")
@@ -683,8 +689,8 @@ def domain_print(domain: Domain) -> str:
     """A print of every pixel and label, the same however the files were packed."""
     digest = hashlib.sha256(repr(domain.images.shape).encode())
     for start in range(0, len(domain), 4096):
-        digest.update(np.ascontiguousarray(domain.images[start : start + 4096]))
-    digest.update(np.ascontiguousarray(domain.labels, np.int64))
+        digest.update(np.ascontiguousarray(domain.images[start : start + 4096]).data)
+    digest.update(np.ascontiguousarray(domain.labels, np.int64).data)
     return digest.hexdigest()[:16]
 
 
@@ -722,9 +728,9 @@ def drawn(domain: Domain, count: int | None) -> Domain:
     return domain[np.sort(np.random.default_rng(0).permutation(len(domain))[:count])]
 
 
-def seen_by(camera: Camera, domain: Domain) -> Domain:
-    """The domain behind a camera."""
-    return Domain(camera.apply(domain.images), domain.labels)
+def seen_by(camera: Camera | None, domain: Domain) -> Domain:
+    """The domain behind a camera; as it is where there is none."""
+    return domain if camera is None else Domain(camera.apply(domain.images), domain.labels)
 
 
 DATASETS = {

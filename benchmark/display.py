@@ -48,7 +48,7 @@ def finished_line(finished: runner.Finished) -> Text:
     row = finished.row
     status = row["status"] if row else "missing"
     line = Text(f"{finished.planned.label:<44} ")
-    if status != "ok":
+    if not row or status != "ok":
         return line.append(f"{status}: {finished.reason}", style=_COLOURS[status])
     gain = 100 * (row["accuracy"] - row["accuracy_before"])
     line.append(f"{100 * row['accuracy']:5.1f} %  ")
@@ -149,7 +149,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Table:
         gain = statistics.mean(100 * (row["accuracy"] - row["accuracy_before"]) for row in found)
         spread = f"{statistics.stdev(accuracies):.1f}" if len(found) > 1 else "-"
         # A variant's brackets are not markup.
-        cells = [task if task != before else "", Text(variant)]
+        cells: list[str | Text] = [task if task != before else "", Text(variant)]
         if budgets:
             cells.append({-1: "all", 0: "-"}.get(labels, str(labels)))
         cells += [f"{statistics.mean(accuracies):.1f}", spread, f"{gain:+.1f}", str(len(found))]

@@ -186,9 +186,8 @@ def _value(described: Description, key: str, text: str) -> Any:
     return value
 
 
-def _parameter(file: Path, node: ast.AnnAssign) -> tuple[Any, Allowed]:
+def _parameter(file: Path, name: str, value: ast.expr) -> tuple[Any, Allowed]:
     """The default and the allowed values of a field: a literal, `between(...)` or `one_of(...)`."""
-    value = node.value
     try:
         if not isinstance(value, ast.Call):
             return ast.literal_eval(value), Allowed()
@@ -199,7 +198,7 @@ def _parameter(file: Path, node: ast.AnnAssign) -> tuple[Any, Allowed]:
         return arguments[0], Allowed(choices=tuple(arguments))
     except (ValueError, IndexError):
         raise DabenchError(
-            f"{file}, line {node.lineno}: write the default of '{ast.unparse(node.target)}' as a plain value, "
+            f"{file}, line {value.lineno}: write the default of '{name}' as a plain value, "
             "between(default, low, high) or one_of(default, other, ...)"
         ) from None
 
@@ -220,7 +219,7 @@ def describe(file: Path) -> Description:
                 for name in re.findall(r"Needs\.(\w+)", ast.unparse(arguments["needs"])):
                     needs |= Needs[name]
                 found = {
-                    field.target.id: _parameter(file, field)
+                    field.target.id: _parameter(file, field.target.id, field.value)
                     for field in node.body
                     if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value
                 }
@@ -331,7 +330,7 @@ def _own_tasks(text: str) -> dict[str, Task]:
     if file.suffix == ".toml":
         from dabench.data import task_from_toml
 
-        own = (task_from_toml(file),)
+        own: tuple[Task, ...] = (task_from_toml(file),)
     else:
         own = _tasks_of(file)
     for task in own:
@@ -384,7 +383,7 @@ def _meaning(node: ast.AST) -> str:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                inner.body = body[1:]
+                del body[0]
     return ast.dump(node)
 
 

@@ -169,11 +169,11 @@ def markdown(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], shown: Ma
 def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     each = {row["key"]: row for many in rows.values() for row in many}.values()
     counts = {status: sum(row["status"] == status for row in each) for status in ("ok", "failed", "refused", "missing")}
-    cells = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     lines = [
         f"Run by `dabench reproduce {planned.study.name}"
         + (f" --scale {planned.scale:g}" if planned.scale != 1 else "")
-        + f"`, budget {planned.scale:g}. Cells: {cells}.",
+        + f"`, budget {planned.scale:g}. Cells: {counted}.",
         "",
     ]
     for name, cells in planned.by_experiment.items():

@@ -229,8 +229,9 @@ def _start_worker(words: Any) -> None:
 
 def _end_with_parent() -> None:
     """A parent that was killed cannot tell its workers to stop."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt_in_worker(planned: Planned, place: Place) -> Finished:

@@ -197,7 +197,7 @@ def _cells(cells: pd.DataFrame, tasks: list[str], methods: list[str], benches: p
     }
 
 
-def _seeds(evidence: _Evidence, at: pd.Index) -> dict[int, list[list[int]]]:
+def _seeds(evidence: _Evidence, at: pd.Index) -> dict[int, list[list[int | None]]]:
     """Of each cell the seeds and the accuracy of each in tenths of a percent."""
     rows = evidence.rows.loc[
         evidence.rows["cell"].isin(at) & evidence.rows["figure"].notna(), ["cell", "seed", "figure"]
@@ -392,7 +392,7 @@ def _counts(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     size = max(len(first), len(second))
-    return sum(np.pad(each, (0, size - len(each))) for each in (first, second))
+    return np.sum([np.pad(each, (0, size - len(each))) for each in (first, second)], axis=0)
 
 
 def _shares(counts: np.ndarray) -> str | list[list[int]]:

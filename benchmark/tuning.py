@@ -56,7 +56,7 @@ def space(variant: Variant, described: Description) -> dict[str, Allowed]:
     }
 
 
-def settings_in(searched: dict[str, Allowed], defaults: dict[str, Any]) -> float:
+def settings_in(searched: Mapping[str, Allowed], defaults: Mapping[str, Any]) -> float:
     """How many different settings a space holds, infinite where a parameter is a real number."""
     sizes = (
         len(allowed.choices) or (allowed.high - allowed.low + 1 if isinstance(defaults[name], int) else math.inf)
@@ -154,6 +154,7 @@ def tune(
     finished = []
     for task in request.tasks:
         searches = [_Search(variant, trials) for variant in request.methods]
+        recorded: dict[_Search, Study] = {}
         while asked := {search: proposal for search in searches if (proposal := search.ask())}:
             variants = tuple(dict.fromkeys(variant for _, variant in asked.values()))
             asking = replace(request, tasks=(task,), methods=variants)
@@ -161,15 +162,16 @@ def tune(
             for search, (_, variant) in asked.items():
                 cells = [each for each in planned if each.cell.variant == variant]
                 if cells:
-                    studies.write(results, search.record(cells, select))
+                    recorded[search] = search.record(cells, select)
+                    studies.write(results, recorded[search])
                 else:
                     searches.remove(search)
             runner.run(planned, place, results, workers=workers, listen=listen)
             rows = store.frame(results, ["key", "status", "checkpoint_scores"])
             for search, (trial, variant) in asked.items():
                 if search in searches:
-                    search.tell(trial, variant, studies.trial_scores(search.study, rows)[-1])
-        finished += [search.study for search in searches]
+                    search.tell(trial, variant, studies.trial_scores(recorded[search], rows)[-1])
+        finished += [recorded[search] for search in searches if search in recorded]
     return finished
 
 

@@ -59,7 +59,7 @@ def _printed(generator: np.random.Generator, count: int) -> Domain:
             resample=Image.Resampling.BILINEAR,
             translate=tuple(generator.integers(-4, 5, size=2).tolist()),
         )
-        image[0] = turned.resize((28, 28), Image.Resampling.BOX)
+        image[0] = np.asarray(turned.resize((28, 28), Image.Resampling.BOX))
     return Domain(images, labels)
 
 
