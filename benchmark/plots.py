@@ -34,6 +34,7 @@ _COLOURS = {  # colour-blind safe (Okabe and Ito)
     Setting.ORACLE: "#000000",
 }
 _MARKERS = "osD^vP*X<>"
+_LEAST_CLOSED = -60.0  # percent; what does more harm would leave no room for the others
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,56 @@ def ranks(rows: pd.DataFrame, setting: str) -> Plot:
     words = f"Friedman's test over {diagram.tasks} tasks: p = {diagram.friedman_p:.2g}."
     figure = statistics.critical_difference_figure(diagram)
     return Plot(figure, ["method", "mean rank", "2.5 %", "97.5 %"], lines, words)
+
+
+def gap_closed(rankings: Sequence[standings.Ranking]) -> Plot:
+    """Every ranked method's share of the gap closed, setting by setting, the better first.
+
+    The bounds are a bootstrap over the tasks that all methods of the setting have. What lies outside of the axis is
+    an arrow on its edge; the number stands beside it.
+    """
+    lines, places = [], []
+    at = 0.0
+    for ranking in rankings:
+        at += 0.6
+        places.append((at, ranking))
+        shares = 100 * statistics.mean_over_tasks(ranking.closed)
+        for place in np.argsort(-np.nan_to_num(shares[:, 0], nan=-np.inf), kind="stable"):
+            at += 1
+            lines.append((at, Setting(ranking.setting), ranking.closed.columns[place], *shares[place]))
+        at += 1
+    figure, axes = _axes(8, 0.6 + 0.23 * at)
+    left, right = _LEAST_CLOSED, max([120.0, *(bound for *_, bound in lines if not np.isnan(bound))])
+    for edge, name in ((0, "source-only"), (100, "oracle")):
+        axes.axvline(edge, color="#999999", linewidth=0.8, zorder=0)
+        axes.annotate(name, (edge, 0), (0, 4), textcoords="offset points", ha="center", fontsize=8, color="#666666")
+    found = np.array([line[3:] for line in lines]).reshape(-1, 3)
+    mean, low, high = np.clip(found.T, left, right)
+    height = np.array([at for at, *_ in lines])
+    colours = np.array([_COLOURS[setting] for _, setting, *_ in lines])
+    axes.hlines(height, low, high, colors=[f"{colour}73" for colour in colours], linewidth=2.5)
+    for marker, inside in (("o", found[:, 0] >= left), ("<", found[:, 0] < left)):
+        axes.scatter(mean[inside], height[inside], s=22, marker=marker, c=colours[inside], clip_on=False, zorder=3)
+    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 8}
+    for at, _, _, *numbers in lines:
+        axes.annotate(_share(*numbers), (1, at), (8, 0), **beside)
+    for at, ranking in places:
+        words = f"{ranking.setting} ({len(ranking.shared)} task{'s' * (len(ranking.shared) != 1)})"
+        axes.annotate(words, (0, at), (-6, 0), **beside, ha="right", fontweight="bold")
+    axes.set_yticks([at for at, *_ in lines], [name for _, _, name, *_ in lines])
+    axes.set_ylim(max([at for at, *_ in lines], default=1) + 0.8, 0)
+    axes.set_xlim(left, right)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("gap closed between source-only and oracle, %: mean and 95 % interval over tasks", fontsize=8)
+    table = [[str(setting), name, _share(mean, low, high)] for _, setting, name, mean, low, high in lines]
+    return Plot(figure, ["setting", "method", "gap closed, % [95 %]"], table)
+
+
+def _share(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:.0f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
 
 
 def validators(rows: pd.DataFrame, family: str) -> Plot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,10 @@ class Age:
 
     stale: Mapping[str, str]
     unchecked: Mapping[str, str]
+
+    def of(self, keys: Collection[str]) -> Age:
+        """The same of some of the rows alone."""
+        return Age(*({key: each[key] for key in each if key in keys} for each in (self.stale, self.unchecked)))
 
 
 def age(results: Path) -> Age:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from tabulate import tabulate
 
-from dabench import standings, statistics, store
+from dabench import plots, standings, statistics, store
 from dabench.core import Reference, Setting
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 from dabench.studies import Study, Trial, searched_keys
@@ -21,6 +21,7 @@ from dabench.studies import chosen as chosen_trial
 
 COLUMNS = standings.COLUMNS
 _NONE = "-"
+_GAPS = "gap-closed.svg"
 _LAST_NAME = "last checkpoint"
 
 _INTRO = """\
@@ -136,6 +137,8 @@ def _doubts(rows: pd.DataFrame, doubts: Mapping[str, Mapping[str, str]]) -> str:
 
 def _overall(evidence: _Evidence, figures: str | None) -> str:
     lines, notes, links = [], [], []
+    if figures is not None and _with_gaps(evidence.rankings):
+        links.append(f"![Share of the gap that each method closes, by setting]({figures}/{_GAPS})\n")
     for ranking in evidence.rankings:
         setting = str(ranking.setting)
         for line in ranking.table.itertuples():
@@ -167,18 +170,26 @@ def _overall(evidence: _Evidence, figures: str | None) -> str:
 
 
 def figures(rows: pd.DataFrame, *, stale: Collection[str] = (), select: str = LAST) -> dict[str, str]:
-    """A critical-difference diagram for each setting of three methods on three tasks or more: file name and SVG."""
+    """The SVGs by file name: each method's gap closed, and mean ranks where three methods share three tasks or more."""
     rows = rows.drop(columns=standings.LONG) if select == LAST else rows
     placed = standings.on_benches(standings.current(rows, stale))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
     shown = ok["accuracy"] if select == LAST else standings.figures(ok, standings.choices(ok), select)
-    # Mean ranks need no flag and no interval, so the long columns are not looked at.
+    # Ranks and shares of the gap need no flag and no tie, so the long columns are not looked at.
     ok = ok.assign(figure=shown, **dict.fromkeys(standings.LONG))
-    return {
+    rankings = standings.rankings(standings.cells(ok))
+    gaps = _with_gaps(rankings)
+    drawn = {_GAPS: plots.saved(plots.gap_closed(gaps).figure, "svg").decode()} if gaps else {}
+    return drawn | {
         _figure_name(ranking): statistics.critical_difference_svg(statistics.critical_difference(ranking.accuracy))
-        for ranking in standings.rankings(standings.cells(ok))
+        for ranking in rankings
         if _has_figure(ranking)
     }
+
+
+def _with_gaps(rankings: Sequence[standings.Ranking]) -> list[standings.Ranking]:
+    """Those with a share of a gap to draw: a setting needs the oracle on a task that its methods share."""
+    return [ranking for ranking in rankings if ranking.closed.notna().any(axis=None)]
 
 
 def _has_figure(ranking: standings.Ranking) -> bool:

@@ -25,8 +25,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from dabench import registry, standings, statistics, store
+from dabench import provenance, registry, standings, statistics, store
 from dabench.core import DabenchError, MissingData, Reference, Setting, Task
+from dabench.provenance import Age
 from dabench.registry import Description
 from dabench.standings import BENCH, CELL
 
@@ -42,6 +43,9 @@ _TILES, _TILE = 8, 48  # example pictures of a domain, and their side in pixels
 _PLACE = ["task", "protocol", "backbone", "image_size"]
 _COSTS = ["seconds", "ms_per_image", "peak_memory", "trained_parameters"]
 _IMAGE_TYPES = (".png", ".svg", ".jpg", ".webp")
+
+
+_TODAY = Age({}, {})
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,21 @@ def files(
     predictions: Iterable[pd.DataFrame] = (),
     sources: Sources | None = None,
     *,
-    stale: Collection[str] = (),
+    age: Age = _TODAY,
 ) -> dict[str, bytes]:
     """Every file of the site by its path, from rows with COLUMNS and from tables of their predictions.
 
     `predictions` come in pieces, because all of them together may not fit into memory.
+    `age` tells which rows today's code might not give again (`provenance.age` gives it).
     """
     sources = sources or Sources()
-    evidence = _evidence(rows, stale)
+    evidence = _evidence(rows, age.stale)
     tasks = sorted({*evidence.cells["task"], *evidence.bad["task"]})
     benches = _benches(evidence)
     methods = sorted({*evidence.cells["method"], *evidence.bad["method"]})
     data = {
         "rows": len(rows),
-        "stale": int(evidence.rows["stale"].sum()),
+        "doubts": provenance.summary(age.of({*evidence.rows["key"], *evidence.bad["key"]})),
         "newest": max(evidence.rows["created"], default=""),
         "settings": [str(setting) for setting in Setting],
         "benches": benches.to_dict("records"),
@@ -565,13 +570,11 @@ def figures(results: Path) -> dict[str, bytes]:
 
 def build(results: Path, data: Path, folder: Path, *, pictures: bool = False) -> dict[str, bytes]:
     """The site of a results folder; `pictures` shows those whose licence keeps them on one's own machine too."""
-    rows = store.load(results, [*COLUMNS, "method_code", "core_code"]).to_pandas(types_mapper=_nested)
+    rows = store.load(results, COLUMNS).to_pandas(types_mapper=_nested)
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
     known = registry.method_files()
     here = {name: file for name, file in known.items() if name in set(rows["method"])}
-    code = {name: registry.method_code(file) for name, file in here.items()}
-    today = (rows["core_code"] == registry.core_code()) & (rows["method_code"] == rows["method"].map(code))
     tasks = {name: task for name, task in registry.known_tasks().items() if name in set(rows["task"])}
     sources = Sources(
         methods={name: registry.describe(file) for name, file in here.items()},
@@ -581,7 +584,7 @@ def build(results: Path, data: Path, folder: Path, *, pictures: bool = False) ->
         figures=figures(results),
     )
     pieces = (table.to_pandas() for table in store.tables(results, _PREDICTED))
-    return files(rows, pieces, sources, stale=set(rows.loc[~today, "key"]))
+    return files(rows, pieces, sources, age=provenance.age(results))
 
 
 def _nested(kind: Any) -> pd.ArrowDtype | None:

@@ -340,7 +340,7 @@ class Ranking:
     """The default variants of one setting over the columns that all of them have.
 
     `table` has the columns method, rank, low, high, closed, seconds, ms_per_image, best mean rank first;
-    `accuracy` (shared columns, methods) is what the ranks are taken of.
+    `accuracy` (shared columns, methods) is what the ranks are taken of, `closed` the share of the gap closed there.
     `shared` are the columns ranked over; `lacking` maps each left-out column to the methods that lack it, and
     `left_out` each method that has fewer than half of the columns to how many it has.
     """
@@ -348,6 +348,7 @@ class Ranking:
     setting: str
     table: pd.DataFrame
     accuracy: pd.DataFrame
+    closed: pd.DataFrame
     shared: list[str]
     lacking: dict[str, list[str]]
     left_out: dict[str, int]
@@ -415,6 +416,7 @@ def _ranking(setting: str, group: pd.DataFrame) -> Ranking:
         setting=setting,
         table=means.reset_index(drop=True),
         accuracy=accuracy.loc[complete, compared],
+        closed=inside.pivot(index="column", columns="method", values="closed").reindex(complete, columns=compared),
         shared=list(complete),
         lacking=lacking,
         left_out={str(method): int(count) for method, count in left_out.items()},

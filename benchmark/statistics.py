@@ -204,6 +204,22 @@ def mean_rank_interval(accuracy: ArrayLike, *, resamples: int = 10_000, seed: in
     return [MeanRank(*map(float, bounds)) for bounds in zip(ranks.mean(axis=0), low, high, strict=True)]
 
 
+def mean_over_tasks(values: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Mean of each column of (tasks, methods) with a percentile bootstrap over tasks, as (methods, 3).
+
+    A nan is left out of its column; a column of fewer than three tasks has no bounds.
+    """
+    values = np.asarray(values, dtype=float)
+    found = np.full((values.shape[1], 3), np.nan)
+    for column, known in enumerate(each[~np.isnan(each)] for each in values.T):
+        if len(known):
+            found[column, 0] = known.mean()
+        if len(known) >= 3:
+            drawn = np.random.default_rng(seed).integers(len(known), size=(resamples, len(known)))
+            found[column, 1:] = np.quantile(known[drawn].mean(axis=1), [ALPHA / 2, 1 - ALPHA / 2])
+    return found
+
+
 def image_bootstrap(correct: ArrayLike, *, resamples: int = 2_000, seed: int = 0) -> tuple[float, float, float]:
     """Mean accuracy with its 95 % bootstrap interval over seeds and test images, both drawn anew each time.
 

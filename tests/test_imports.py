@@ -14,9 +14,9 @@ LAYERS = (
     {"nn", "checkpoints"},
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
     {"standings", "plan", "loop", "studies", "provenance"},
-    {"cell"},
+    {"cell", "plots"},
     {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
-    {"display", "papers", "plots", "tuning", "verification", "site"},
+    {"display", "papers", "tuning", "verification", "site"},
     {"reproduce"},
     {"cli"},
 )

@@ -505,6 +505,27 @@ def test_critical_differences_are_drawn_from_three_methods_on_three_tasks(tmp_pa
     assert "ranks-" not in report.leaderboard(few, figures="results/figures")
 
 
+def test_the_figure_of_the_gaps_says_what_the_table_says(tmp_path):
+    ends = [
+        cell(method, accuracy, task=f"t{number}", setting=setting)
+        for method, accuracy, setting in (("source_only", 0.5, "source-only"), ("target_supervised", 0.9, "oracle"))
+        for number in range(4)
+    ]
+    rows = stored(tmp_path, *three_by_three(), *ends)
+    drawn = report.figures(rows)["gap-closed.svg"]
+    assert drawn == report.figures(rows.sample(frac=1, random_state=1))["gap-closed.svg"]
+    assert "](results/figures/gap-closed.svg)" in report.leaderboard(rows, figures="results/figures")
+    assert len(drawn) < 60_000
+    table, *_ = re.findall(r"\| unsupervised .*?\n\n", report.leaderboard(rows), flags=re.DOTALL)
+    shares = dict(re.findall(r"(dann|nogrl|adabn) .*?(-?\d+) %", table))
+    assert len(shares) == 3
+    written = re.findall(r">([^<>]+)</text>", drawn)
+    for method, share in shares.items():
+        assert method in written
+        assert any(text.startswith(f"{share} [") for text in written)
+    assert "unsupervised (4 tasks)" in written
+
+
 def test_a_diagram_leaves_out_the_task_that_a_method_lacks(tmp_path):
     (ranking,) = standings.rankings(
         standings.cells(

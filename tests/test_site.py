@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dabench
-from dabench import registry, report, site, store
+from dabench import provenance, registry, report, site, store
 from dabench.cli import main
 from dabench.core import DabenchError, Reference
 
@@ -120,6 +120,26 @@ def test_a_cell_reads_as_in_the_leaderboard(results, made):
     for at, method in enumerate(cells["method"]):
         shown = f"{cells['mean'][at] / 10:.1f} ± {cells['half'][at] / 10:.1f}"
         assert shown in text, f"{names[method]}: {shown}"
+
+
+def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
+    dann, floor = (registry.method_code(registry.method_files()[name]) for name in ("dann", "source_only"))
+    task = registry.task_code(registry.task("shapes-power"))
+    today = {"task_code": task, "method_code": dann, "core_code": registry.core_code()}
+    older = today | {"key": "newer, of an older task", "task_code": "older", "created": "2026-02-01T00:00:00Z"}
+    rows = [row("shapes-power", "dann", 0, 0.8, **today), row("shapes-power", "dann", 0, 0.3, **older)]
+    rows += [row("shapes-power", "source_only", 0, 0.6, **today | {"method_code": floor, "core_code": "older"})]
+    store.write(tmp_path, rows)
+    age = provenance.age(tmp_path)
+    assert set(age.stale) == {older["key"], rows[2]["key"]}
+    data = read(site.build(tmp_path, tmp_path, tmp_path), "data.js")
+    text = report.leaderboard(report.load(tmp_path), stale=age.stale, unchecked=age.unchecked)
+    names = [data["methods"][at]["name"] for at in data["cells"]["method"]]
+    shown = dict(zip(names, data["cells"]["mean"], strict=True))
+    assert shown["dann"] == pytest.approx(800, abs=5)
+    assert f"{shown['dann'] / 10:.1f}" in text
+    assert [words.split(": ", 1)[1] for words in data["doubts"]] == ["the harness changed since"]
+    assert "> Stale: the harness changed since (1 row shown)." in text
 
 
 def test_confusions_are_shares_of_each_true_class(plain):

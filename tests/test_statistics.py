@@ -183,3 +183,12 @@ print(statistics.critical_difference_svg(statistics.critical_difference(accuracy
         for seed in ("1", "2")
     }
     assert len(drawn) == 1
+
+
+def test_a_mean_over_tasks_leaves_out_what_is_missing_and_has_bounds_from_three_tasks_on():
+    values = [[0.1, 0.4], [0.3, np.nan], [0.2, 0.6]]
+    (first, low, high), (second, *bounds) = statistics.mean_over_tasks(values)
+    assert first == pytest.approx(0.2)
+    assert 0.1 <= low < first < high <= 0.3
+    assert second == pytest.approx(0.5)
+    assert np.isnan(bounds).all()

@@ -670,7 +670,7 @@
     }
   }
 
-  document.querySelector("footer").textContent = `${number(data.rows)} rows, the newest of ${data.newest.slice(0, 10)}.${data.stale ? ` ${number(data.stale)} were made by other code than today's.` : ""}`;
+  document.querySelector("footer").textContent = `${number(data.rows)} rows, the newest of ${data.newest.slice(0, 10)}. ${data.doubts.map((words) => `${words}.`).join(" ")}`;
   document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); document.getElementById("main").focus(); });
   addEventListener("hashchange", () => show());
   let width = innerWidth;
