@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -293,7 +293,12 @@ def gap_closed(rankings: Sequence[standings.Ranking]) -> Plot:
     axes.hlines(height, low, high, colors=[f"{colour}73" for colour in colours], linewidth=2.5)
     for marker, inside in (("o", found[:, 0] >= left), ("<", found[:, 0] < left)):
         axes.scatter(mean[inside], height[inside], s=22, marker=marker, c=colours[inside], clip_on=False, zorder=3)
-    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 8}
+    beside: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "va": "center",
+        "fontsize": 8,
+    }
     for at, _, _, *numbers in lines:
         axes.annotate(_share(*numbers), (1, at), (8, 0), **beside)
     for at, ranking in places:
