@@ -2,7 +2,8 @@
 
 A rule looks at one task; `AllOf` and `AnyOf` join rules. The yardstick is always the same: the 95 % interval of a
 quantity over seeds (of the difference of two methods: paired by seed) must lie wholly on the claimed side of the
-claimed number. Where seeds cannot give an interval, the draw of the test images does.
+claimed number. One seed gives no interval and so no verdict; where two seeds or more give the same number, as a
+published network without training does, the draw of the test images gives the interval.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COLUMNS = (
 )
 _STILL = 1e-9  # a spread over seeds below this is rounding
 _NORMAL = 1.959964
+_ONE_SEED = "one seed, and a verdict takes two"
 
 
 class Outcome(StrEnum):
@@ -129,11 +131,13 @@ def _points(value: float) -> str:
 
 
 def quantity(values: Sequence[float], error: float) -> Quantity:
-    """The mean of the values over seeds; `error` is its standard error from the test images, for want of seeds."""
+    """The mean of the values over seeds; where all agree, `error`, that of the test images, gives the interval."""
     known = np.asarray(values, dtype=float)
-    std = known.std(ddof=1) if len(known) > 1 else 0.0
+    if len(known) < 2:
+        return Quantity(float(known.mean()), math.nan, len(known))
+    std = known.std(ddof=1)
     half = float(statistics.half_width(std, len(known))) if std > _STILL else _NORMAL * error
-    return Quantity(float(known.mean()), half if half > 0 or std > _STILL else math.nan, len(known))
+    return Quantity(float(known.mean()), half if half > 0 else math.nan, len(known))
 
 
 def _error(row: Row, measure: Measure) -> float:
@@ -188,10 +192,17 @@ def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: M
 # ------------------------------------------------------------------------------------------------ rules
 
 
+def _no_interval(found: Sequence[Quantity]) -> str:
+    """Why no verdict can rest on these; empty where one can."""
+    if any(each.n < 2 for each in found):
+        return _ONE_SEED
+    return "the seeds agree and nothing gives an interval" if any(math.isnan(each.half) for each in found) else ""
+
+
 def judged(found: Quantity, limit: float, *, above: bool, evidence: str) -> Verdict:
     """Whether the interval lies wholly above (or below) the limit; all are fractions."""
-    if math.isnan(found.half):
-        return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: one seed gives no interval")
+    if why := _no_interval([found]):
+        return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
     if found.low > limit if above else found.high < limit:
         return Verdict(Outcome.REPRODUCED, evidence)
     contradicted = found.high < limit if above else found.low > limit
@@ -262,11 +273,15 @@ class BestOf:
 
     def judge(self, rows: Sequence[Row]) -> Verdict:
         try:
-            means = {each: each.measured(self.task, rows).mean for each in self.among}
+            found = {each: each.measured(self.task, rows) for each in self.among}
         except DabenchError as error:
             return Verdict(Outcome.NOT_TESTABLE, str(error))
-        best = max(means, key=means.__getitem__)
-        evidence = f"{self.task}: " + ", ".join(f"{each} {_points(mean)}" for each, mean in means.items())
+        best = max(found, key=lambda each: found[each].mean)
+        seeds = min(each.n for each in found.values())
+        evidence = f"{self.task}: " + ", ".join(f"{each} {_points(its.mean)}" for each, its in found.items())
+        evidence += f" (n={seeds})"
+        if seeds < 2:
+            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {_ONE_SEED}")
         return Verdict(Outcome.REPRODUCED if best in self.winners else Outcome.NOT_REPRODUCED, evidence)
 
 
@@ -295,8 +310,8 @@ class NoneLower:
         evidence = (
             f"{self.task} {here}; lowest elsewhere {worst} {elsewhere[worst]}; {untouched} {elsewhere[untouched]}"
         )
-        if any(math.isnan(each.half) for each in (here, *elsewhere.values())):
-            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: one seed gives no interval")
+        if why := _no_interval([here, *elsewhere.values()]):
+            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         lower = elsewhere[worst].high < here.low
         holds = not lower and elsewhere[untouched].low > here.high
         return Verdict(Outcome.REPRODUCED if holds else Outcome.NOT_REPRODUCED, evidence)
