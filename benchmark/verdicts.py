@@ -9,7 +9,7 @@ published network without training does, the draw of the test images gives the i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -27,7 +27,6 @@ COLUMNS = (
 )
 _STILL = 1e-9  # a spread over seeds below this is rounding
 _NORMAL = 1.959964
-_ONE_SEED = "one seed, and a verdict takes two"
 
 
 class Outcome(StrEnum):
@@ -107,11 +106,12 @@ LATE_GAIN = Measure("gain from the first fifth of the stream to the last", _late
 
 @dataclass(frozen=True)
 class Quantity:
-    """A mean with half of its 95 % interval (nan where none can be had) over `n` seeds."""
+    """A mean with half of its 95 % interval (nan where none can be had) over `n` seeds; `missing` cells are not run."""
 
     mean: float
     half: float
     n: int
+    missing: int = 0
 
     @property
     def low(self) -> float:
@@ -130,14 +130,14 @@ def _points(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def quantity(values: Sequence[float], error: float) -> Quantity:
+def quantity(values: Sequence[float], error: float, missing: int = 0) -> Quantity:
     """The mean of the values over seeds; where all agree, `error`, that of the test images, gives the interval."""
     known = np.asarray(values, dtype=float)
     if len(known) < 2:
-        return Quantity(float(known.mean()), math.nan, len(known))
+        return Quantity(float(known.mean()), math.nan, len(known), missing)
     std = known.std(ddof=1)
     half = float(statistics.half_width(std, len(known))) if std > _STILL else _NORMAL * error
-    return Quantity(float(known.mean()), half if half > 0 else math.nan, len(known))
+    return Quantity(float(known.mean()), half if half > 0 else math.nan, len(known), missing)
 
 
 def _error(row: Row, measure: Measure) -> float:
@@ -159,16 +159,22 @@ class Of:
 
     def rows(self, task: str, rows: Sequence[Row]) -> dict[int, Row]:
         """The rows by seed; raises DabenchError with the reason where there are none with a result."""
-        mine = [row for row in rows if row["task"] == task and row["variant"] == self.variant]
-        if self.labels is None:
-            mine = [row for row in mine if row["labels"] <= 0] or mine
-        else:
-            mine = [row for row in mine if row["labels"] == self.labels]
+        mine = self._meant(task, rows)
         ok = {row["seed"]: row for row in mine if row["status"] == "ok"}
         if not ok:
             reasons = sorted({f"{row['status']}: {row['reason']}" for row in mine if row["reason"]})
             raise DabenchError(f"{self} on {task}: {'; '.join(reasons) or 'no row is stored'}")
         return ok
+
+    def missing(self, task: str, rows: Sequence[Row]) -> int:
+        """How many of the rows stand for cells that have not been run."""
+        return sum(row["status"] == "missing" for row in self._meant(task, rows))
+
+    def _meant(self, task: str, rows: Sequence[Row]) -> list[Row]:
+        mine = [row for row in rows if row["task"] == task and row["variant"] == self.variant]
+        if self.labels is None:
+            return [row for row in mine if row["labels"] <= 0] or mine
+        return [row for row in mine if row["labels"] == self.labels]
 
     def measured(self, task: str, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
         """The measure's mean over the seeds."""
@@ -176,7 +182,7 @@ class Of:
         values = [measure.of(row) for row in found]
         if any(map(math.isnan, values)):
             raise DabenchError(f"{self} on {task}: the {measure.name} is undefined, its base is 0")
-        return quantity(values, _error(found[0], measure))
+        return quantity(values, _error(found[0], measure), self.missing(task, rows))
 
 
 def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
@@ -186,22 +192,28 @@ def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: M
     if not seeds:
         raise DabenchError(f"{first} and {second} on {task} share no seed")
     values = [measure.of(one[seed]) - measure.of(other[seed]) for seed in seeds]
-    return quantity(values, math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure)))
+    error = math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure))
+    return quantity(values, error, first.missing(task, rows) + second.missing(task, rows))
 
 
 # ------------------------------------------------------------------------------------------------ rules
 
 
-def _no_interval(found: Sequence[Quantity]) -> str:
+def _lacking(found: Iterable[Quantity], *, interval: bool = True) -> str:
     """Why no verdict can rest on these; empty where one can."""
+    found = tuple(found)
+    if missing := sum(each.missing for each in found):
+        return f"{missing} of its cells not run"
     if any(each.n < 2 for each in found):
-        return _ONE_SEED
-    return "the seeds agree and nothing gives an interval" if any(math.isnan(each.half) for each in found) else ""
+        return "one seed, and a verdict takes two"
+    if interval and any(math.isnan(each.half) for each in found):
+        return "the seeds agree and nothing gives an interval"
+    return ""
 
 
 def judged(found: Quantity, limit: float, *, above: bool, evidence: str) -> Verdict:
     """Whether the interval lies wholly above (or below) the limit; all are fractions."""
-    if why := _no_interval([found]):
+    if why := _lacking([found]):
         return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
     if found.low > limit if above else found.high < limit:
         return Verdict(Outcome.REPRODUCED, evidence)
@@ -277,11 +289,10 @@ class BestOf:
         except DabenchError as error:
             return Verdict(Outcome.NOT_TESTABLE, str(error))
         best = max(found, key=lambda each: found[each].mean)
-        seeds = min(each.n for each in found.values())
         evidence = f"{self.task}: " + ", ".join(f"{each} {_points(its.mean)}" for each, its in found.items())
-        evidence += f" (n={seeds})"
-        if seeds < 2:
-            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {_ONE_SEED}")
+        evidence += f" (n={min(each.n for each in found.values())})"
+        if why := _lacking(found.values(), interval=False):
+            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         return Verdict(Outcome.REPRODUCED if best in self.winners else Outcome.NOT_REPRODUCED, evidence)
 
 
@@ -310,7 +321,7 @@ class NoneLower:
         evidence = (
             f"{self.task} {here}; lowest elsewhere {worst} {elsewhere[worst]}; {untouched} {elsewhere[untouched]}"
         )
-        if why := _no_interval([here, *elsewhere.values()]):
+        if why := _lacking([here, *elsewhere.values()]):
             return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         lower = elsewhere[worst].high < here.low
         holds = not lower and elsewhere[untouched].low > here.high

@@ -96,6 +96,14 @@ def test_no_rule_judges_one_seed(rule):
     assert rule.judge(rows + [{**each, "seed": 1} for each in rows]).outcome is Outcome.REPRODUCED
 
 
+def test_a_claim_with_cells_not_run_yet_is_left_open():
+    rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
+    assert Higher("t", NOGRL, GRL).judge(rows).outcome is Outcome.REPRODUCED
+    verdict = Higher("t", NOGRL, GRL).judge([*rows, row("dann", None, 2, status="missing", reason="not run")])
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "(n=2): 1 of its cells not run" in verdict.evidence
+
+
 def test_a_fall_that_seeds_agree_on_has_no_interval():
     rule = Below("t", NOGRL, verdicts.FALL, 0.01, above=True)
     same = seeds("nogrl", 0.5, 0.5, checkpoint_accuracy=[0.7, 0.5])
