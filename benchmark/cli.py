@@ -587,6 +587,7 @@ def reproduce(
     workers: Workers = None,
     results: Results = Path("results"),
     dry_run: DryRun = False,
+    only_report: Annotated[bool, typer.Option("--only-report", help="Run nothing: judge what is stored.")] = False,
 ) -> None:
     """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
     from dabench import reproduce as reproductions
@@ -596,12 +597,19 @@ def reproduce(
         out.print(f"substitution: {words}", markup=False)
     scale = _at_least(scale, 1e-6, "--scale", "above 0, such as 1")
     planned = reproductions.plan_study(study, scale, None if seeds is None else _seeds(seeds), data, cache, results)
-    failed = _carry_out_unless_dry(planned.cells, device, workers, data, cache, results, dry_run, context)
+    stop = typer.Exit(0)
+    if not only_report:
+        try:
+            if _carry_out_unless_dry(planned.cells, device, workers, data, cache, results, dry_run, context):
+                stop = typer.Exit(1)
+            if not dry_run:
+                reproductions.draw(planned, _place(device, workers, 1, data, cache)[0], results)
+        except (typer.Exit, KeyboardInterrupt):  # the page then says what has not been run
+            stop = typer.Exit(130)
     if not dry_run:
-        place, _ = _place(device, workers, 1, data, cache)
-        text, path = reproductions.write(planned, place, results)
+        text, path = reproductions.write(planned, data, cache, results)
         out.print(f"\n{text}\n{path}", markup=False)
-    raise typer.Exit(1 if failed else 0)
+    raise stop
 
 
 def _carry_out_unless_dry(

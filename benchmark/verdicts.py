@@ -2,13 +2,14 @@
 
 A rule looks at one task; `AllOf` and `AnyOf` join rules. The yardstick is always the same: the 95 % interval of a
 quantity over seeds (of the difference of two methods: paired by seed) must lie wholly on the claimed side of the
-claimed number. Where seeds cannot give an interval, the draw of the test images does.
+claimed number. One seed gives no interval and so no verdict; where two seeds or more give the same number, as a
+published network without training does, the draw of the test images gives the interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -105,11 +106,12 @@ LATE_GAIN = Measure("gain from the first fifth of the stream to the last", _late
 
 @dataclass(frozen=True)
 class Quantity:
-    """A mean with half of its 95 % interval (nan where none can be had) over `n` seeds."""
+    """A mean with half of its 95 % interval (nan where none can be had) over `n` seeds; `missing` cells are not run."""
 
     mean: float
     half: float
     n: int
+    missing: int = 0
 
     @property
     def low(self) -> float:
@@ -128,12 +130,14 @@ def _points(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def quantity(values: Sequence[float], error: float) -> Quantity:
-    """The mean of the values over seeds; `error` is its standard error from the test images, for want of seeds."""
+def quantity(values: Sequence[float], error: float, missing: int = 0) -> Quantity:
+    """The mean of the values over seeds; where all agree, `error`, that of the test images, gives the interval."""
     known = np.asarray(values, dtype=float)
-    std = known.std(ddof=1) if len(known) > 1 else 0.0
+    if len(known) < 2:
+        return Quantity(float(known.mean()), math.nan, len(known), missing)
+    std = known.std(ddof=1)
     half = float(statistics.half_width(std, len(known))) if std > _STILL else _NORMAL * error
-    return Quantity(float(known.mean()), half if half > 0 or std > _STILL else math.nan, len(known))
+    return Quantity(float(known.mean()), half if half > 0 else math.nan, len(known), missing)
 
 
 def _error(row: Row, measure: Measure) -> float:
@@ -155,16 +159,22 @@ class Of:
 
     def rows(self, task: str, rows: Sequence[Row]) -> dict[int, Row]:
         """The rows by seed; raises DabenchError with the reason where there are none with a result."""
-        mine = [row for row in rows if row["task"] == task and row["variant"] == self.variant]
-        if self.labels is None:
-            mine = [row for row in mine if row["labels"] <= 0] or mine
-        else:
-            mine = [row for row in mine if row["labels"] == self.labels]
+        mine = self._meant(task, rows)
         ok = {row["seed"]: row for row in mine if row["status"] == "ok"}
         if not ok:
             reasons = sorted({f"{row['status']}: {row['reason']}" for row in mine if row["reason"]})
             raise DabenchError(f"{self} on {task}: {'; '.join(reasons) or 'no row is stored'}")
         return ok
+
+    def missing(self, task: str, rows: Sequence[Row]) -> int:
+        """How many of the rows stand for cells that have not been run."""
+        return sum(row["status"] == "missing" for row in self._meant(task, rows))
+
+    def _meant(self, task: str, rows: Sequence[Row]) -> list[Row]:
+        mine = [row for row in rows if row["task"] == task and row["variant"] == self.variant]
+        if self.labels is None:
+            return [row for row in mine if row["labels"] <= 0] or mine
+        return [row for row in mine if row["labels"] == self.labels]
 
     def measured(self, task: str, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
         """The measure's mean over the seeds."""
@@ -172,7 +182,7 @@ class Of:
         values = [measure.of(row) for row in found]
         if any(map(math.isnan, values)):
             raise DabenchError(f"{self} on {task}: the {measure.name} is undefined, its base is 0")
-        return quantity(values, _error(found[0], measure))
+        return quantity(values, _error(found[0], measure), self.missing(task, rows))
 
 
 def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
@@ -182,16 +192,29 @@ def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: M
     if not seeds:
         raise DabenchError(f"{first} and {second} on {task} share no seed")
     values = [measure.of(one[seed]) - measure.of(other[seed]) for seed in seeds]
-    return quantity(values, math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure)))
+    error = math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure))
+    return quantity(values, error, first.missing(task, rows) + second.missing(task, rows))
 
 
 # ------------------------------------------------------------------------------------------------ rules
 
 
+def _lacking(found: Iterable[Quantity], *, interval: bool = True) -> str:
+    """Why no verdict can rest on these; empty where one can."""
+    found = tuple(found)
+    if missing := sum(each.missing for each in found):
+        return f"{missing} of its cells not run"
+    if any(each.n < 2 for each in found):
+        return "one seed, and a verdict takes two"
+    if interval and any(math.isnan(each.half) for each in found):
+        return "the seeds agree and nothing gives an interval"
+    return ""
+
+
 def judged(found: Quantity, limit: float, *, above: bool, evidence: str) -> Verdict:
     """Whether the interval lies wholly above (or below) the limit; all are fractions."""
-    if math.isnan(found.half):
-        return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: one seed gives no interval")
+    if why := _lacking([found]):
+        return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
     if found.low > limit if above else found.high < limit:
         return Verdict(Outcome.REPRODUCED, evidence)
     contradicted = found.high < limit if above else found.low > limit
@@ -262,11 +285,14 @@ class BestOf:
 
     def judge(self, rows: Sequence[Row]) -> Verdict:
         try:
-            means = {each: each.measured(self.task, rows).mean for each in self.among}
+            found = {each: each.measured(self.task, rows) for each in self.among}
         except DabenchError as error:
             return Verdict(Outcome.NOT_TESTABLE, str(error))
-        best = max(means, key=means.__getitem__)
-        evidence = f"{self.task}: " + ", ".join(f"{each} {_points(mean)}" for each, mean in means.items())
+        best = max(found, key=lambda each: found[each].mean)
+        evidence = f"{self.task}: " + ", ".join(f"{each} {_points(its.mean)}" for each, its in found.items())
+        evidence += f" (n={min(each.n for each in found.values())})"
+        if why := _lacking(found.values(), interval=False):
+            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         return Verdict(Outcome.REPRODUCED if best in self.winners else Outcome.NOT_REPRODUCED, evidence)
 
 
@@ -295,8 +321,8 @@ class NoneLower:
         evidence = (
             f"{self.task} {here}; lowest elsewhere {worst} {elsewhere[worst]}; {untouched} {elsewhere[untouched]}"
         )
-        if any(math.isnan(each.half) for each in (here, *elsewhere.values())):
-            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: one seed gives no interval")
+        if why := _lacking([here, *elsewhere.values()]):
+            return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         lower = elsewhere[worst].high < here.low
         holds = not lower and elsewhere[untouched].low > here.high
         return Verdict(Outcome.REPRODUCED if holds else Outcome.NOT_REPRODUCED, evidence)

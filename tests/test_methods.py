@@ -33,6 +33,7 @@ from dabench.methods.importance_weighting import ImportanceWeighting, fit_log_ra
 from dabench.methods.jan import JAN
 from dabench.methods.lp_ft import LPFT
 from dabench.methods.nogrl import NoGRL
+from dabench.methods.source_more import SourceMore
 from dabench.methods.source_only import SourceOnly
 from dabench.methods.target_mask import TargetMask
 from dabench.methods.target_supervised import TargetSupervised
@@ -501,6 +502,13 @@ def test_shaping_takes_sgd_steps_on_the_source(model):
         step(weights, [torch.zeros(()) if g is None else g for g in gradients], 0.05)
     assert_same(adapted, model)
     assert not changed(adapted.backbone[0], built("lenet_bn").backbone[0])  # nothing gets past the binary map
+
+
+def test_source_more_is_shaping_without_the_maps(model, monkeypatch):
+    monkeypatch.setattr(ActivationShaping, "shape", lambda self, layer, inputs, output: output)
+    shaped = adapt(ActivationShaping(lr=0.05, binary_answers=False), model, 3)
+    assert_same(adapt(SourceMore(lr=0.05), model, 3), shaped, tolerance=0)
+    assert changed(shaped, model)
 
 
 def test_target_mask_keeps_what_is_active_in_both_domains(model):

