@@ -92,7 +92,7 @@ def files(
         "cost": _cost(evidence.cells),
         "bad": _bad(evidence.bad, tasks),
         "published": _published(sources.references, tasks),
-        "figures": sorted(sources.figures),
+        "figures": [[name, _caption(content)] for name, content in sorted(sources.figures.items())],
     }
     made = {path.name: path.read_bytes() for path in sorted(ASSETS.iterdir()) if path.name != "live.js"}
     made["data.js"] = _script("DABENCH.data", data)
@@ -228,7 +228,9 @@ def _ranking(ranking: standings.Ranking) -> dict[str, Any]:
         "left_out": ranking.left_out,
         "method": table["method"].tolist(),
         "closed": _scaled(table["closed"], 100),
-        **{name: _figures(table[name]) for name in ("rank", "low", "high", "seconds", "ms_per_image")},
+        # In tenths, rounded here as in leaderboard.md: a browser rounds halves the other way.
+        **{name: _scaled(table[name], 10) for name in ("rank", "low", "high")},
+        **{name: _figures(table[name]) for name in ("seconds", "ms_per_image")},
     }
 
 
@@ -553,6 +555,16 @@ def sprites(tasks: Iterable[Task], root: Path, folder: Path, *, every: bool) -> 
             except MissingData:
                 continue
     return found
+
+
+def _caption(picture: bytes) -> str:
+    """What a PNG says of itself; nothing where it does not, or is none."""
+    from PIL import Image
+
+    if not picture.startswith(b"\x89PNG"):
+        return ""
+    with Image.open(io.BytesIO(picture)) as image:
+        return image.info.get("caption", "")
 
 
 def figures(results: Path) -> dict[str, bytes]:

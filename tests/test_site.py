@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import dabench
 from dabench import provenance, registry, report, site, store
@@ -82,6 +84,10 @@ def results(tmp_path_factory):
     (folder / "curves" / "imagenet-rotated angle.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20"/></svg>'
     )
+    facts = PngInfo()
+    facts.add_text("caption", "shapes-power: original, behind the camera, after the adapter")
+    (folder / "reproductions").mkdir()
+    Image.new("RGB", (384, 288), "teal").save(folder / "reproductions" / "adapternet-power.png", pnginfo=facts)
     return folder
 
 
@@ -120,6 +126,25 @@ def test_a_cell_reads_as_in_the_leaderboard(results, made):
     for at, method in enumerate(cells["method"]):
         shown = f"{cells['mean'][at] / 10:.1f} ± {cells['half'][at] / 10:.1f}"
         assert shown in text, f"{names[method]}: {shown}"
+
+
+def test_a_mean_rank_reads_as_in_the_leaderboard(tmp_path):
+    accuracies = {"dann": [0.9, 0.9, 0.9, 0.7], "nogrl": [0.8, 0.8, 0.8, 0.8]}
+    rows = [
+        row(f"t{at}", method, 0, mean) for method, means in accuracies.items() for at, mean in enumerate(means)
+    ]  # dann's mean rank is 1.25, a tie between two tenths
+    store.write(tmp_path, rows)
+    (ranking,) = read(numbers(tmp_path), "data.js")["overall"][""]
+    shown = {method: f"{rank / 10:.1f}" for method, rank in zip(ranking["method"], ranking["rank"], strict=True)}
+    text = report.leaderboard(report.load(tmp_path))
+    for method in accuracies:
+        assert re.search(rf"\| {method} +\| +{shown[method]} \[", text)
+
+
+def test_a_picture_brings_its_caption(made):
+    figures = dict(read(made, "data.js")["figures"])
+    assert figures["reproductions/adapternet-power.png"].startswith("shapes-power: original")
+    assert figures["curves/imagenet-rotated angle.svg"] == ""
 
 
 def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
@@ -527,6 +552,24 @@ def test_the_pareto_front_leaves_out_what_is_dearer_and_worse(page):
     assert set(front) == set(MEANS)  # here every better method takes longer
     select(browser, "x", "peak_memory")
     assert texts(browser, "tbody tr:has(td:nth-child(4):not(:empty)) th") == ["target_supervised"]
+
+
+@pytest.mark.slow
+def test_adapted_pictures_lead_to_their_task_and_method(page):
+    browser = page("/adapters")
+    assert texts(browser, ".pictures figcaption") == ["shapes-power, adapternet"]
+    assert texts(browser, ".grid li") == ["original", "camera", "adapted"]
+    assert browser.execute_script("return Promise.all([...document.images].map((each) => each.decode()))")
+    click(browser, ".pictures a[href='#/task/shapes-power']")
+    wait_for(browser, "h1", "shapes-power")
+
+
+@pytest.mark.slow
+def test_ranks_are_sorted_inside_their_setting(page):
+    browser = page("/?ranks=method")
+    lines = texts(browser, "table:first-of-type tbody th")
+    assert lines[lines.index("dann") - 1].startswith("unsupervised · ")
+    assert lines.index("dann") < lines.index("nogrl") < lines.index("adapternet") < lines.index("finetune_last1")
 
 
 @pytest.mark.slow

@@ -13,11 +13,11 @@
   const byTask = new Map(data.tasks.map((task, number) => [task.name, number]));
   const byMethod = new Map(data.methods.map((method, number) => [method.name, number]));
 
-  // Okabe and Ito's colours, told apart by the colour-blind; a shape says the same again.
+  // Okabe and Ito's colours (style.css), told apart by the colour-blind; a shape says the same again.
   const LOOK = {
-    "source-only": ["#8a8f98", "circle"], generalization: ["#cc79a7", "cross"], "test-time": ["#e69f00", "triangle"],
-    "source-free": ["#56b4e9", "square"], unsupervised: ["#009e73", "diamond"], supervised: ["#0072b2", "star"],
-    oracle: ["#d55e00", "down"],
+    "source-only": ["var(--grey)", "circle"], generalization: ["var(--pink)", "cross"], "test-time": ["var(--orange)", "triangle"],
+    "source-free": ["var(--sky)", "square"], unsupervised: ["var(--green)", "diamond"], supervised: ["var(--blue)", "star"],
+    oracle: ["var(--red)", "down"],
   };
   const SHAPES = {
     circle: "M0-5A5 5 0 1 0 0 5A5 5 0 1 0 0-5Z", square: "M-4.4-4.4H4.4V4.4H-4.4Z", diamond: "M0-6L6 0L0 6L-6 0Z",
@@ -25,7 +25,7 @@
     cross: "M-1.7-5.5H1.7V-1.7H5.5V1.7H1.7V5.5H-1.7V1.7H-5.5V-1.7H-1.7Z",
     star: "M0-6.2L1.7-2H6.2L2.6.9L3.9 5.4L0 2.8L-3.9 5.4L-2.6.9L-6.2-2H-1.7Z",
   };
-  const look = (setting) => LOOK[setting] || ["#8a8f98", "circle"];
+  const look = (setting) => LOOK[setting] || ["var(--grey)", "circle"];
 
   // ------------------------------------------------------------------------------------------ making elements
 
@@ -51,11 +51,13 @@
     data.settings.filter((name) => settings.has(name)).map((name) => h("li", {}, chip(name))));
 
   const known = (value) => value !== null && value !== undefined;
+  const TENTH = 10; // ranks come in tenths
   const POINT = 10; // accuracies come in tenths of a percent, rounded as leaderboard.md rounds them
   const percent = (value) => (known(value) ? (value / POINT).toFixed(1) : "–");
-  const share = (value) => (known(value) ? `${value} %` : "–");
+  const minus = (value) => (value < 0 ? "−" : "") + Math.abs(value);
+  const share = (value) => (known(value) ? `${minus(value)} %` : "–");
   const signed = (value) => (known(value) ? (value > 0 ? "+" : value < 0 ? "−" : "") + percent(Math.abs(value)) : "–");
-  const seconds = (value) => (!known(value) ? "–" : value < .001 ? "0 s" : value < 100 ? `${+value.toPrecision(3)} s` : `${(value / 60).toFixed(1)} min`);
+  const seconds = (value) => (!known(value) ? "–" : value < .001 ? "0 s" : value < .05 ? "< 0.1 s" : value < 100 ? `${value.toFixed(1)} s` : `${(value / 60).toFixed(1)} min`);
   const number = (value) => (known(value) ? value.toLocaleString("en") : "–");
   const interval = (mean, half) => percent(mean) + (known(half) ? ` ± ${percent(half)}` : "");
   const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
@@ -96,16 +98,22 @@
 
   // --------------------------------------------------------------------------------------------------- tables
 
-  /** columns: {id, label, value(line) to sort by, cell(line) to show, number, head}; sorted as the address says. */
-  function table(caption, columns, lines, { by = "sort", first = "", start = 200 } = {}) {
+  /** columns: {id, label, value(line) to sort by, cell(line) to show, number, head}; sorted as the address says.
+      With `group`, lines stay with those of their group, under its name. */
+  function table(caption, columns, lines, { by = "sort", first = "", start = 200, group = null, narrow = false } = {}) {
     const { query } = address();
     const wanted = query.get(by) || first;
+    const unsorted = lines;
     const descending = wanted.startsWith("-");
     const sorting = columns.find((column) => column.value && column.id === wanted.replace("-", ""));
     if (sorting) {
       const order = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b) * (descending ? -1 : 1);
       const there = (line) => known(sorting.value(line)) && sorting.value(line) !== "";
       lines = [...lines].sort((a, b) => (there(b) - there(a)) || (there(a) ? order(sorting.value(a), sorting.value(b)) : 0));
+    }
+    if (group) {
+      const groups = distinct(unsorted.map(group));
+      lines = [...lines].sort((a, b) => groups.indexOf(group(a)) - groups.indexOf(group(b)));
     }
     const head = columns.map((column) => {
       const state = sorting === column ? (descending ? "descending" : "ascending") : null;
@@ -119,7 +127,11 @@
     let shown = 0;
     const more = h("button", { type: "button", onclick: () => add(1000) });
     function add(some) {
-      for (const line of lines.slice(shown, shown + some)) {
+      for (const [at, line] of lines.slice(shown, shown + some).entries()) {
+        const before = lines[shown + at - 1];
+        if (group && (before === undefined || group(before) !== group(line))) {
+          body.append(h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: columns.length }, group(line).head())));
+        }
         body.append(h("tr", {}, columns.map((column) => h(column.head ? "th" : "td",
           { scope: column.head && "row", class: [column.number && "n", column.class].filter(Boolean).join(" ") || null }, column.cell(line)))));
       }
@@ -129,7 +141,7 @@
     }
     add(start);
     return h("div", {}, h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
-      h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), body)), more);
+      h("table", { class: narrow && "narrow" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), body)), more);
   }
 
   /** The interval as a bar with the mean in it, on a scale from low to high. */
@@ -138,7 +150,7 @@
     return s("svg", { width, height: 16, viewBox: `0 0 ${width} 16`, role: "img", "aria-label": label },
       s("title", {}, label),
       s("line", { x1: 0, x2: width, y1: 8, y2: 8, class: "grid" }),
-      known(half) && s("rect", { x: x(mean - half), y: 4, width: Math.max(1, x(mean + half) - x(mean - half)), height: 8, rx: 2, fill: "var(--bar)" }),
+      known(half) && s("rect", { x: x(mean - half), y: 4, width: Math.max(1, x(mean + half) - x(mean - half)), height: 8, rx: 2, fill: "var(--bar)", stroke: "var(--mark)", "stroke-opacity": .45 }),
       s("circle", { cx: x(mean), cy: 8, r: 3.2, fill: "var(--mark)" }));
   }
 
@@ -168,6 +180,9 @@
     return button;
   }
 
+  const apartOf = (at) => apart(cells.task[at], cells.bench[at]);
+  /** Without the columns that would be empty. */
+  const filled = (ids, lines) => ids.filter((id) => (id === "ties" ? lines.some((at) => cells.letters[at]) : id !== "published" || lines.some((at) => published(at).length)));
   const forgetting = (at) => (known(cells.source_before[at]) && known(cells.source_after[at]) ? cells.source_after[at] - cells.source_before[at] : null);
   const resultColumns = (lines) => {
     const means = lines.map((at) => cells.mean[at]);
@@ -176,7 +191,7 @@
     return {
       method: { id: "method", label: "method", head: true, value: variantOf, cell: (at) => methodLink(methodOf(at), variantOf(at)) },
       setting: { id: "setting", label: "setting", value: (at) => cells.setting[at], cell: (at) => chip(settingOf(at)) },
-      task: { id: "task", label: "task", value: (at) => taskOf(at).name, cell: (at) => taskLink(taskOf(at).name, { bench: cells.bench[at] }) },
+      task: { id: "task", label: "task", value: (at) => taskOf(at).name, cell: (at) => [taskLink(taskOf(at).name, { bench: cells.bench[at] }), h("small", { class: "soft" }, apartOf(at) && ` ${apartOf(at)}`)] },
       accuracy: { id: "accuracy", label: "accuracy, %", number: true, value: (at) => cells.mean[at], cell: (at) => [accuracyText(at), flags(at)] },
       bar: { id: "bar", label: `${from / POINT} to 100 %, 95 % interval`,
         cell: (at) => bar(cells.mean[at], cells.half[at], from, 100 * POINT, `${interval(cells.mean[at], cells.half[at])} %`) },
@@ -196,13 +211,15 @@
     };
   };
 
-  function benchName(bench) {
-    const parts = [bench.protocol, bench.backbone, `${bench.image_size} px`];
-    if (bench.budget !== 1) parts.push(`budget ${bench.budget}`);
-    if (bench.target_images >= 0) parts.push(`${bench.target_images} target images`);
-    if (bench.labels >= 0) parts.push(`${bench.labels} labels a class`);
-    return parts.join(", ");
-  }
+  const benchParts = (bench) => [bench.protocol, bench.backbone, `${bench.image_size} px`, bench.budget === 1 ? "" : `budget ${bench.budget}`,
+    bench.target_images < 0 ? "" : `${bench.target_images} target images`, bench.labels < 0 ? "" : `${count(bench.labels, "label")} a class`];
+  const benchName = (bench) => benchParts(bench).filter(Boolean).join(", ");
+  const benchesOf = data.tasks.map(() => new Set());
+  for (const at of every) benchesOf[cells.task[at]].add(cells.bench[at]);
+  /** What tells a bench from the task's others; nothing where it is the only one. */
+  const apart = (task, bench) => benchParts(data.benches[bench])
+    .filter((part, at) => [...benchesOf[task]].some((other) => benchParts(data.benches[other])[at] !== part))
+    .filter(Boolean).join(", ");
 
   // ---------------------------------------------------------------------------------------------- leaderboard
 
@@ -239,7 +256,7 @@
       h("h2", {}, "Every result"),
       h("p", { class: "small soft" }, "Bold: not told apart from the best of its setting on that task (paired test over seeds, Holm, 5 %); methods that share a letter are not told apart. ",
         h("span", { class: "bad" }, "▼"), " significantly below source-only; ", h("span", { class: "bad" }, "∅"), " a class is never recognised. Gain is over the source model, in points."),
-      lines.length ? table(count(lines.length, "result"), used.map((name) => columns[name]), lines.sort(inOrder), { first: "task" })
+      lines.length ? table(count(lines.length, "result"), filled(used, lines).map((name) => columns[name]), lines.sort(inOrder), { first: "task" })
         : h("p", {}, "No result has all of these; clear a filter."),
     ];
   }
@@ -247,35 +264,34 @@
   function ranks(family, setting) {
     const groups = (data.overall[family] || []).filter((group) => !setting || group.setting === setting);
     if (!groups.length) return null;
+    const most = Math.max(2, ...groups.flatMap((group) => [...group.high, ...group.rank].filter(known))) / TENTH;
+    const tenth = (value) => (value / TENTH).toFixed(1);
+    const lines = groups.flatMap((group) => group.method.map((_, at) => ({ group, at })));
+    for (const group of groups) group.head = () => [chip(group.setting), h("span", { class: "soft" }, ` · ${count(group.tasks.length, "task")}`)];
+    const of = (name) => ({ group, at }) => group[name][at];
+    const ranked = ({ group, at }) => group.method.length > 1 && known(group.rank[at]);
+    const x = (value) => 6 + ((value / TENTH - 1) / (most - 1)) * 118;
+    const drawn = ({ group, at }) => ranked({ group, at }) && s("svg", { width: 130, height: 16, role: "img", "aria-label": `rank ${tenth(group.rank[at])}` },
+      s("line", { x1: 6, x2: 124, y1: 8, y2: 8, class: "grid" }),
+      known(group.low[at]) && s("line", { x1: x(group.low[at]), x2: x(group.high[at]), y1: 8, y2: 8, stroke: "var(--mark)", "stroke-width": 3 }),
+      mark(group.setting, x(group.rank[at]), 8));
+    const words = ({ group, at }) => (ranked({ group, at }) ? tenth(group.rank[at]) + (known(group.low[at]) ? ` [${tenth(group.low[at])}, ${tenth(group.high[at])}]` : "") : "–");
+    const without = (group) => Object.entries(group.lacking).map(([task, methods]) => `${task} (no ${methods.join(", ")})`).join("; ");
+    const few = (group) => Object.entries(group.left_out).map(([method, n]) => `${method} (${n})`).join(", ");
+    const notes = groups.flatMap((group) => [
+      without(group) && h("li", {}, `${group.setting} is ranked without ${without(group)}.`),
+      few(group) && h("li", {}, `${group.setting} leaves out, with fewer than half of its tasks, ${few(group)}.`)]).filter(Boolean);
     return h("section", {}, h("h2", {}, family ? `Ranks over ${family}` : "Ranks over all tasks"),
       h("p", { class: "small soft" }, "Mean rank over the tasks that all methods of the setting have (1 is best), with a bootstrap interval over tasks. Gap closed is the share of the way from source-only to training on every target label."),
-      groups.map((group) => {
-        const lines = group.method.map((_, at) => at);
-        const most = Math.max(2, ...group.high.filter(known), ...group.rank.filter(known));
-        const alone = lines.length === 1;
-        const rankBar = (at) => {
-          const [mid, low, high] = [group.rank[at], group.low[at], group.high[at]];
-          if (alone || !known(mid)) return "";
-          const x = (value) => 6 + ((value - 1) / (most - 1)) * 118;
-          return s("svg", { width: 130, height: 16, role: "img", "aria-label": `rank ${mid}` },
-            s("line", { x1: 6, x2: 124, y1: 8, y2: 8, class: "grid" }),
-            known(low) && s("line", { x1: x(low), x2: x(high), y1: 8, y2: 8, stroke: "var(--mark)", "stroke-width": 3 }),
-            mark(group.setting, x(mid), 8));
-        };
-        const by = `sort-${group.setting}`;
-        const notes = Object.entries(group.lacking).map(([task, methods]) => `${task} (no ${methods.join(", ")})`);
-        const out = Object.entries(group.left_out).map(([method, n]) => `${method} (${n})`);
-        return h("div", {}, h("h3", {}, chip(group.setting)), table(`${group.setting}, ${count(group.tasks.length, "task")}`, [
-          { id: "method", label: "method", head: true, value: (at) => group.method[at], cell: (at) => methodLink(group.method[at]) },
-          { id: "rank", label: "mean rank", number: true, value: (at) => group.rank[at], cell: (at) => (alone || !known(group.rank[at]) ? "–" : `${group.rank[at].toFixed(1)}${known(group.low[at]) ? ` [${group.low[at].toFixed(1)}, ${group.high[at].toFixed(1)}]` : ""}`) },
-          { id: "drawn", label: `1 to ${Math.ceil(most)}`, cell: rankBar },
-          { id: "closed", label: "gap closed", number: true, value: (at) => group.closed[at], cell: (at) => share(group.closed[at]) },
-          { id: "seconds", label: "adaptation", number: true, value: (at) => group.seconds[at], cell: (at) => seconds(group.seconds[at]) },
-          { id: "ms", label: "ms/image", number: true, value: (at) => group.ms_per_image[at], cell: (at) => number(group.ms_per_image[at]) },
-        ], lines, { by, first: "rank" }),
-        notes.length ? h("p", { class: "small soft" }, `Ranked without: ${notes.join("; ")}.`) : null,
-        out.length ? h("p", { class: "small soft" }, `Left out, with fewer than half of the tasks: ${out.join(", ")}.`) : null);
-      }));
+      table("Methods ranked inside their setting", [
+        { id: "method", label: "method", head: true, value: of("method"), cell: (line) => methodLink(of("method")(line)) },
+        { id: "closed", label: "gap closed", number: true, value: of("closed"), cell: (line) => share(of("closed")(line)) },
+        { id: "rank", label: "mean rank [95 %]", number: true, value: of("rank"), cell: words },
+        { id: "drawn", label: `1 to ${Math.ceil(most)}`, cell: drawn },
+        { id: "seconds", label: "adaptation", number: true, value: of("seconds"), cell: (line) => seconds(of("seconds")(line)) },
+        { id: "ms", label: "ms/image", number: true, value: of("ms_per_image"), cell: (line) => number(of("ms_per_image")(line)) },
+      ], lines, { by: "ranks", first: "rank", group: (line) => line.group }),
+      notes.length ? h("details", { class: "small soft" }, h("summary", {}, "Tasks and methods left out"), h("ul", {}, notes)) : null);
   }
 
   // ------------------------------------------------------------------------------------------------ task page
@@ -333,7 +349,7 @@
         details.sprite ? h("figure", {}, h("figcaption", {}, "Source above, target below"), h("img", { class: "sprite", src: details.sprite, alt: `Example pictures of ${facts.source} above and ${facts.target} below` })) : null,
         inside.length ? [
           h("h2", {}, "Accuracy of every method"), key(new Set(inside.map(settingOf))), dots(order, details.seeds),
-          h("h2", {}, "Numbers"), table(count(inside.length, "method"), used.map((id) => columns[id]), order),
+          h("h2", {}, "Numbers"), table(count(inside.length, "method"), filled(used, inside).map((id) => columns[id]), order),
         ] : null,
         others.length ? [h("h2", {}, "Published"), table("Published numbers, with the protocol and backbone of each", [
           { id: "method", label: "method", head: true, cell: (each) => methodLink(each[1]) },
@@ -373,13 +389,13 @@
     const x = (value) => left + ((value - low) / (high - low)) * (right - left);
     const step = 24;
     const height = lines.length * step + 26;
-    const fits = Math.floor(left / 6.8);
+    const fits = Math.floor((left - 14) / 6.6);
     const short = (text) => (text.length > fits ? text.slice(0, fits - 1) + "…" : text);
     return h("figure", {}, s("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": lines.map((at) => `${label(at)} ${interval(mean[at], half[at])} ${unit}`).join("; ") },
     ticks(low / POINT, high / POINT, width < 500 ? 4 : 8).map((tick) => [
       s("line", { x1: x(tick * POINT), x2: x(tick * POINT), y1: 0, y2: height - 22, class: tick === 0 && zero ? "zero" : "grid" }),
-      s("text", { x: x(tick * POINT), y: height - 6, "text-anchor": "middle", class: "soft" }, `${tick}${unit === "%" ? " %" : ""}`)]),
+      s("text", { x: x(tick * POINT), y: height - 6, "text-anchor": "middle", class: "soft" }, `${minus(tick)}${unit === "%" ? " %" : ""}`)]),
     lines.map((at, line) => {
       const y = line * step + step / 2;
       const title = `${label(at)}: ${interval(mean[at], half[at])} ${unit}`;
@@ -392,7 +408,7 @@
     })));
   }
 
-  const SCORES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+  const SCORES = ["blue", "red", "green", "pink", "orange", "sky"].map((name) => `var(--${name})`);
   const scoreLook = (number) => ({ d: [SHAPES.diamond, SHAPES.square, SHAPES.triangle, SHAPES.star][Math.floor(number / SCORES.length) % 4], fill: SCORES[number % SCORES.length] });
 
   function checkpoints(lines, details, query) {
@@ -462,7 +478,7 @@
     matrix.map((line, at) => [
       s("text", { x: long - 5, y: at * side + side / 2 + 4, "text-anchor": "end" }, names[at].slice(0, 16)),
       line.map((value, said) => [
-        s("rect", { x: long + said * side, y: at * side, width: side - 1, height: side - 1, fill: at === said ? "var(--mark)" : "#d55e00", "fill-opacity": Math.max(.04, value / 100) },
+        s("rect", { x: long + said * side, y: at * side, width: side - 1, height: side - 1, fill: at === said ? "var(--mark)" : "var(--red)", "fill-opacity": Math.max(.04, value / 100) },
           s("title", {}, `${names[at]} taken for ${names[said] ?? said}: ${value} %`)),
         side > 20 && value > 0 ? s("text", { x: long + said * side + side / 2 - .5, y: at * side + side / 2 + 4, "text-anchor": "middle", style: `font-size:10px;pointer-events:none${value > 50 ? ";fill:var(--page)" : ""}` }, String(value)) : null])]),
     names.map((each, at) => s("text", each.length > 2
@@ -478,6 +494,9 @@
         h("li", {}, methodLink(method.name), h("p", {}, method.claim || "not installed here"), h("p", { class: "soft" }, method.paper || ""))))])];
   }
 
+  /** Text with what stands between backticks as code. */
+  const coded = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
+
   function method({ name }) {
     if (!byMethod.has(name)) return missing("method", name);
     const facts = data.methods[byMethod.get(name)];
@@ -485,25 +504,24 @@
     const first = own.filter((at) => cells.main[at]);
     const shown = (first.length ? first : own).filter((at) => known(cells.gain[at]))
       .sort((a, b) => taskOf(a).family.localeCompare(taskOf(b).family) || cells.gain[b] - cells.gain[a]).slice(0, 80);
-    const several = distinct(shown.map((at) => cells.bench[at])).length > 1;
-    const label = (at) => taskOf(at).name + (cells.variant[at] ? cells.variant[at].replace(name, " ") : "") + (several ? `, ${benchOf(at).backbone}` : "");
+    const label = (at) => [taskOf(at).name + (cells.variant[at] ? cells.variant[at].replace(name, " ") : ""), apartOf(at)].filter(Boolean).join(", ");
     const bad = data.bad.filter(([, variant]) => variant.split("[")[0] === name);
     const columns = resultColumns(own);
     const used = ["task", "accuracy", "bar", "gain", "closed", "ties", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
     const variants = { id: "method", label: "variant", cell: variantOf };
     return [
       h("h1", {}, name), h("p", {}, chip(facts.setting)),
-      (facts.text || "").split(/\n\s*\n/).map((part) => (/^\s{2,}/.test(part) ? h("pre", {}, part.replace(/^ {4}/gm, "")) : part && h("p", {}, part.trim().replace(/\s*\n\s*/g, " ")))),
+      (facts.text || "").split(/\n\s*\n/).map((part) => (/^\s{2,}/.test(part) ? h("pre", {}, part.replace(/^ {4}/gm, "")) : part && h("p", {}, coded(part.trim().replace(/\s*\n\s*/g, " "))))),
       h("dl", { class: "facts" }, facts.paper ? [h("dt", {}, "paper"), h("dd", {}, facts.paper)] : null,
         facts.needs ? [h("dt", {}, "sees"), h("dd", {}, facts.needs.join(", ") || "nothing but the source model")] : null,
         facts.file ? [h("dt", {}, "code"), h("dd", {}, h("a", { href: facts.file }, `methods/${name}.py`))] : null),
       facts.parameters && facts.parameters.length ? [h("h2", {}, "Parameters"), table(`Parameters of ${name}`, [
-        { id: "name", label: "name", head: true, cell: (each) => each[0] }, { id: "default", label: "default", number: true, cell: (each) => each[1] },
-        { id: "allowed", label: "allowed", cell: (each) => each[2] }], facts.parameters)] : null,
+        { id: "name", label: "name", head: true, cell: (each) => each[0] }, { id: "default", label: "default", cell: (each) => each[1] },
+        { id: "allowed", label: "allowed", cell: (each) => each[2] }], facts.parameters, { narrow: true })] : null,
       shown.length ? [h("h2", {}, "Gain over the source model"), h("p", { class: "small soft" }, "Points of accuracy, mean and 95 % interval of the paired differences over seeds."),
         dots(shown, null, { mean: cells.gain, half: cells.gain_half, unit: "points", label, zero: true })] : null,
       own.length ? [h("h2", {}, "Results and cost"), table(count(own.length, "result"),
-        [{ ...columns.task, head: true }, ...(own.some((at) => cells.variant[at]) ? [variants] : []), ...used.slice(1).map((id) => columns[id])], own)] : null,
+        [{ ...columns.task, head: true }, ...(own.some((at) => cells.variant[at]) ? [variants] : []), ...filled(used.slice(1), own).map((id) => columns[id])], own)] : null,
       bad.length ? [h("h2", {}, "Without a result"), table("Failed and refused", [
         { id: "task", label: "task", head: true, cell: (each) => taskLink(data.tasks[each[0]].name) }, { id: "status", label: "status", cell: (each) => each[2] },
         { id: "n", label: "runs", number: true, cell: (each) => String(each[4]) }, { id: "reason", label: "reason", class: "text", cell: (each) => each[3] }], bad)] : null,
@@ -531,8 +549,8 @@
           pairs.map(([a, b, , columns, difference, half, p]) => {
             const [first, second] = [data.methods[a], data.methods[b]];
             const lines = columns.map((_, line) => line).sort((x, y) => difference[y] - difference[x]);
-            const several = distinct(columns.map((column) => all.benches[column])).length > 1;
-            const label = (line) => data.tasks[all.tasks[columns[line]]].name + (several ? `, ${all.benches[columns[line]].split(", ")[1]}` : "");
+            const twice = (task) => columns.filter((column) => all.tasks[column] === task).length > 1;
+            const label = (line) => data.tasks[all.tasks[columns[line]]].name + (twice(all.tasks[columns[line]]) ? `, ${all.benches[columns[line]].split(", ")[1]}` : "");
             return [h("h2", {}, `${first.name} − ${second.name}`), h("p", { class: "small soft" }, `Points of accuracy; right of zero ${first.name} is better.`),
               dots(lines, null, { mean: difference, half, unit: "points", label, zero: true, group: () => first.setting }),
               h("details", {}, h("summary", {}, "Numbers"), table(`${first.name} − ${second.name}`, [
@@ -550,10 +568,9 @@
 
   function cost({ query }) {
     const places = distinct(every.filter((at) => cells.main[at]).map((at) => `${cells.task[at]}:${cells.bench[at]}`));
-    const several = (at) => places.filter((place) => place.startsWith(`${at}:`)).length > 1;
     const options = places.map((place) => {
       const [taskAt, bench] = place.split(":").map(Number);
-      return [`${data.tasks[taskAt].name}:${bench}`, data.tasks[taskAt].name + (several(taskAt) ? ` (${benchName(data.benches[bench])})` : "")];
+      return [`${data.tasks[taskAt].name}:${bench}`, [data.tasks[taskAt].name, apart(taskAt, bench)].filter(Boolean).join(", ")];
     }).sort((a, b) => a[1].localeCompare(b[1]));
     const asked = options.some(([value]) => value === query.get("task")) ? query.get("task") : "";
     const shown = COSTS.some(([id]) => id === query.get("x")) ? query.get("x") : "seconds";
@@ -609,6 +626,7 @@
     const labels = [...points].sort((a, b) => b.front - a.front || b.y - a.y).map((point) => {
       const wide = point.name.length * 6.4 + 6;
       const places = [[10, 4, "start"], [-10, 4, "end"], [0, -10, "middle"], [0, 18, "middle"], [10, 16, "start"], [10, -8, "start"], [-10, 16, "end"], [-10, -8, "end"]];
+      if (point.front) places.unshift([-8, -8, "end"], [0, -12, "middle"]); // off the line, which comes from below and goes right
       for (const [dx, dy, anchor] of places) {
         const from = x(point.x) + dx - (anchor === "end" ? wide : anchor === "middle" ? wide / 2 : 0);
         const box = [from, y(point.y) + dy - 10, from + wide, y(point.y) + dy + 3];
@@ -623,8 +641,8 @@
     });
     return h("figure", {}, s("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `On the Pareto front: ${front.map((point) => `${point.name} (${text(point.x)})`).join(", ")}` },
-    ticks(down / POINT, up / POINT).map((tick) => [s("line", { x1: left, x2: right, y1: y(tick * POINT), y2: y(tick * POINT), class: "grid" }), s("text", { x: left - 6, y: y(tick * POINT) + 4, "text-anchor": "end", class: "soft" }, String(tick))]),
-    marks.map((tick) => [s("line", { x1: x(tick), x2: x(tick), y1: top, y2: bottom, class: "grid" }), s("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle", class: "soft" }, text(tick))]),
+    ticks(down / POINT, up / POINT).map((tick) => [s("line", { x1: left, x2: right, y1: y(tick * POINT), y2: y(tick * POINT), class: "grid" }), s("text", { x: left - 6, y: y(tick * POINT) + 4, "text-anchor": "end", class: "soft" }, minus(tick))]),
+    marks.map((tick) => [s("line", { x1: x(tick), x2: x(tick), y1: top, y2: bottom, class: "grid" }), s("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle", class: "soft" }, text(tick).replace(".0 ", " "))]),
     zeros && s("text", { x: x(0), y: bottom + 16, "text-anchor": "middle", class: "soft" }, "0"),
     s("text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle", class: "soft" }, `${xWords} (logarithmic)`),
     s("text", { x: 4, y: 8, class: "soft" }, yWords),
@@ -635,17 +653,28 @@
   // ------------------------------------------------------------------------------------------------- adapters
 
   function adapters() {
-    const part = (folder) => data.figures.filter((name) => name.startsWith(folder));
-    const figure = (name) => {
-      const title = name.split("/").pop().replace(/\.\w+$/, "").replaceAll("_", " ");
-      return h("figure", {}, h("figcaption", {}, title), h("img", { src: `figures/${name.split("/").map(encodeURIComponent).join("/")}`, alt: title, loading: "lazy" }));
+    const part = (folder) => data.figures.filter(([name]) => name.startsWith(folder));
+    const source = (name) => `figures/${name.split("/").map(encodeURIComponent).join("/")}`;
+    const title = (name) => name.split("/").pop().replace(/\.\w+$/, "").replaceAll("_", " ");
+    const picture = ([name, caption]) => {
+      const [, task, words] = caption.match(/^([^:]+): (.*)$/) || [null, "", caption];
+      const by = title(name).split("-")[0];
+      const head = byTask.has(task) ? [taskLink(task), byMethod.has(by) && [", ", methodLink(by)]] : title(name);
+      const image = h("img", { src: source(name), alt: caption || title(name), loading: "lazy" });
+      if (!words) return h("figure", {}, h("figcaption", {}, head), image);
+      return h("figure", {}, h("figcaption", {}, head),
+        h("div", { class: "grid" }, h("ul", { "aria-hidden": "true" }, ["original", "camera", "adapted"].map((line) => h("li", {}, line))), image),
+        h("p", { class: "small soft" }, `${words[0].toUpperCase()}${words.slice(1)}.`));
     };
+    const curve = ([name]) => h("figure", {}, h("figcaption", {}, title(name)),
+      h("div", { class: "curve", tabindex: "0", role: "region", "aria-label": title(name) }, h("img", { src: source(name), alt: title(name), loading: "lazy" })));
+    const none = (what, command) => h("p", { class: "soft" }, `No ${what} yet; `, h("code", {}, command), " makes them.");
     const [made, curves] = [part("reproductions/"), part("curves/")];
     return [h("h1", {}, "Adapters"),
       h("p", { class: "soft" }, "Methods that repair the pictures before the classifier sees them: the original, what the camera makes of it, and what the adapter gives back."),
-      made.length ? made.map(figure) : h("p", {}, "No pictures are stored under reproductions/ of the results folder."),
+      made.length ? h("div", { class: "plots pictures" }, made.map(picture)) : none("pictures", "dabench reproduce adapternet"),
       h("h2", {}, "Severity curves"),
-      curves.length ? h("div", {}, curves.map(figure)) : h("p", {}, "No curves are stored under curves/ of the results folder.")];
+      curves.length ? h("div", { class: "plots curves" }, curves.map(curve)) : none("curves", "dabench curve imagenet-rotated")];
   }
 
   // ---------------------------------------------------------------------------------------------------- pages
