@@ -446,7 +446,7 @@ def adapt_in_place(method, model, steps):
 
 def test_shaping_gives_the_binary_map_with_a_share_put_out(model):
     witness = Witness(model.backbone[0], model.backbone[1])
-    adapt_in_place(ActivationShaping(after="conv", mask_rate=0.3), model, 4)
+    adapt_in_place(ActivationShaping(after="conv", every=1, mask_rate=0.3), model, 4)
     for given, got in zip(witness.given, witness.got, strict=True):
         assert set(got.unique().tolist()) == {0.0, 1.0}
         assert not got[given <= 0].any()
@@ -459,7 +459,7 @@ def test_shaping_gives_the_binary_map_with_a_share_put_out(model):
 @pytest.mark.parametrize("binary", [True, False])
 def test_nothing_is_put_out_when_the_model_answers(model, kind, binary):
     witness = Witness(model.backbone[0], model.backbone[1])
-    adapted = adapt_in_place(kind(binary_answers=binary), model, 1)
+    adapted = adapt_in_place(kind(every=1, binary_answers=binary), model, 1)
     adapted.eval()(IMAGES)
     given, got = witness.given[-1], witness.got[-1]
     assert torch.equal(got, (given > 0).float() if binary else given)
@@ -468,8 +468,14 @@ def test_nothing_is_put_out_when_the_model_answers(model, kind, binary):
 def test_every_other_convolution_is_shaped(model):
     first, second = Witness(model.backbone[0], model.backbone[1]), Witness(model.backbone[4], model.backbone[5])
     adapt_in_place(ActivationShaping(every=2), model, 1)
-    assert not torch.equal(first.given[0], first.got[0])
-    assert torch.equal(second.given[0], second.got[0])
+    assert torch.equal(first.given[0], first.got[0])
+    assert not torch.equal(second.given[0], second.got[0])
+
+
+def test_a_network_of_fewer_layers_has_its_last_one_shaped(model):
+    last = Witness(model.backbone[4], model.backbone[5])
+    adapt_in_place(ActivationShaping(every=3), model, 1)
+    assert not torch.equal(last.given[0], last.got[0])
 
 
 def test_a_network_without_such_a_layer_is_refused():
@@ -496,8 +502,8 @@ def test_shaping_takes_sgd_steps_on_the_source(model):
     weights = list(model.parameters())
     for batch in drawn(method, model, 2):
         normalised = (batch.source_images - 0.5) / 0.5
-        binary = (model.backbone[0](normalised) > 0).float()
-        logits = model.head(model.backbone[1:](binary))
+        binary = (model.backbone[:5](normalised) > 0).float()  # of two convolutions the last stands for every third
+        logits = model.head(model.backbone[5:](binary))
         gradients = torch.autograd.grad(F.cross_entropy(logits, batch.source_labels), weights, allow_unused=True)
         step(weights, [torch.zeros(()) if g is None else g for g in gradients], 0.05)
     assert_same(adapted, model)
@@ -513,7 +519,7 @@ def test_source_more_is_shaping_without_the_maps(model, monkeypatch):
 
 def test_target_mask_keeps_what_is_active_in_both_domains(model):
     witness = Witness(model.backbone[0], model.backbone[1])
-    adapt_in_place(TargetMask(), model, 3)
+    adapt_in_place(TargetMask(every=1), model, 3)
     for number in range(3):
         target, source = witness.given[2 * number : 2 * number + 2]
         assert torch.equal(witness.got[2 * number], (target > 0).float())
@@ -526,10 +532,10 @@ def test_target_mask_takes_sgd_steps_on_the_source(model):
     weights = list(model.parameters())
     for batch in drawn(method, model, 2):
         with torch.no_grad():
-            target = model.backbone[0]((batch.target_images - 0.5) / 0.5) > 0
-            model.backbone[1:](target.float())  # the batch norms see the target too
-        source = model.backbone[0]((batch.source_images - 0.5) / 0.5) > 0
-        logits = model.head(model.backbone[1:]((source & target).float()))
+            target = model.backbone[:5]((batch.target_images - 0.5) / 0.5) > 0
+            model.backbone[5:](target.float())  # the batch norms see the target too
+        source = model.backbone[:5]((batch.source_images - 0.5) / 0.5) > 0
+        logits = model.head(model.backbone[5:]((source & target).float()))
         gradients = torch.autograd.grad(F.cross_entropy(logits, batch.source_labels), weights, allow_unused=True)
         step(weights, [torch.zeros(()) if g is None else g for g in gradients], 0.05)
     assert_same(adapted, model)
