@@ -7,6 +7,7 @@ rows of two checkpoints are never taken for each other.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class Checkpoint:
 
     def _filled(self) -> nn.Module:
         import timm
+        from safetensors import SafetensorError
         from timm.models import load_state_dict
 
         _, height, width = self.image_shape
@@ -59,9 +61,13 @@ class Checkpoint:
         network = timm.create_model(
             self.architecture, num_classes=self.num_classes, in_chans=self.image_shape[0], **size
         )
+        unreadable = (
+            *(OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, AttributeError),
+            *(pickle.UnpicklingError, SafetensorError),
+        )
         try:
             weights = load_state_dict(str(self.file), weights_only=True)
-        except Exception as error:  # each kind of broken file raises its own
+        except unreadable as error:
             reason = str(error).partition("\n")[0]
             raise DabenchError(
                 f"cannot read the checkpoint {self.file}: {reason}; save model.state_dict() as safetensors or with "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dabench import models
+from dabench import models, runner
 from dabench.cell import Scene, grant, scene_of, seeded, train_source
 from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Task
 from dabench.loop import Pictures, TargetData, predict
@@ -237,17 +236,12 @@ CHECKS: tuple[Check, ...] = (
 
 def outcome(check: Check, variant: Variant) -> tuple[bool, str]:
     """Whether the variant passes, and the words that say why not, or that there was nothing to do."""
-    try:
-        check(variant)
-    except NotApplicable as error:
-        return True, f"not applicable here: {error}"
-    except DabenchError as error:
-        return False, str(error)
-    except Exception as error:  # whatever somebody's method raises is an answer to its author
-        frames = traceback.extract_tb(error.__traceback__)
-        here = next((frame for frame in reversed(frames) if frame.filename == str(variant.file)), frames[-1])
-        return False, f"{type(error).__name__}: {error} ({Path(here.filename).name}, line {here.lineno})"
-    return True, ""
+    raised = runner.caught(lambda: check(variant))
+    if raised is None:
+        return True, ""
+    if isinstance(raised, NotApplicable):
+        return True, f"not applicable here: {raised}"
+    return False, runner.reason(raised, variant.file)
 
 
 def title(check: Check) -> str:

@@ -319,9 +319,8 @@ def _decode(
                         file.write((camera.apply(images) if camera else images).tobytes())
                 file.close()
                 os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            finally:
+                Path(file.name).unlink(missing_ok=True)
     except OSError as error:
         raise DabenchError(
             f"cannot keep decoded pictures in {path.parent}: {error}; free the disk or choose another cache"

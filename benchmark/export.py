@@ -270,7 +270,7 @@ def _onnx(adapted: nn.Module, shape: tuple[int, int, int], path: Path) -> Path:
         program = torch.onnx.export(
             adapted, (images,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False
         )
-    except Exception as error:  # every layer that has no ONNX form raises an error of its own
+    except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise DabenchError(f"this model has no ONNX form: {reason}; leave out --onnx") from error
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,11 +21,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dabench import __version__, registry, store
 from dabench.core import DabenchError, MissingData, NotApplicable
 from dabench.plan import Place, Planned, State
+
+Answer = TypeVar("Answer")
 
 _HEARTBEAT = 0.2  # seconds between looks at the workers, and between a worker's words of progress
 
@@ -91,25 +93,32 @@ def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
             last[0], last[2] = now, step
             listen(Progress(planned, worker, stage, step, steps, loss, rate))
 
+    outcome = caught(lambda: measure(planned.cell, place, on_step))
+    if not isinstance(outcome, Exception):
+        return Finished(planned, worker, {**_row(planned, "ok", "", place), **outcome})
+    if isinstance(outcome, MissingData):
+        return Finished(planned, worker, None, str(outcome))
+    why = reason(outcome, planned.cell.variant.file)
+    if isinstance(outcome, NotApplicable):
+        return Finished(planned, worker, _row(planned, "refused", why, place), why)
+    trace = "".join(traceback.format_exception(outcome))
+    return Finished(planned, worker, _row(planned, "failed", why, place), why, trace)
+
+
+def caught(call: Callable[[], Answer]) -> Answer | Exception:
+    """What a call into somebody's method answers or raises: the one place where a failure is not the end."""
     try:
-        measured = measure(planned.cell, place, on_step)
-    except MissingData as error:
-        return Finished(planned, worker, None, str(error))
-    except NotApplicable as error:
-        return Finished(planned, worker, _row(planned, "refused", str(error), place), str(error))
-    except Exception as error:  # the one place where a method's failure becomes a row instead of an end
-        reason = _reason(error)
-        return Finished(planned, worker, _row(planned, "failed", reason, place), reason, traceback.format_exc())
-    return Finished(planned, worker, {**_row(planned, "ok", "", place), **measured})
+        return call()
+    except Exception as error:
+        return error
 
 
-def _reason(error: Exception) -> str:
-    """The error in a line, with the place in the method's code where it was not the harness that noticed."""
+def reason(error: Exception, method: Path) -> str:
+    """The error in a line, with the place in the method's file where it was not the harness that noticed."""
     if isinstance(error, DabenchError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
-    here = next((frame for frame in own if "site-packages" not in frame.filename), frames[-1])
+    here = next((frame for frame in reversed(frames) if frame.filename == str(method)), frames[-1])
     message = str(error).partition("\n")[0] or "no message"
     return f"{type(error).__name__}: {message} ({Path(here.filename).name}, line {here.lineno})"
 

@@ -15,8 +15,8 @@ LAYERS = (
     {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
     {"standings", "plan", "loop", "studies", "provenance"},
     {"cell", "plots"},
-    {"runner", "report", "contract", "curves", "verdicts", "scaffold", "advice", "export"},
-    {"display", "papers", "tuning", "verification", "site"},
+    {"runner", "report", "curves", "verdicts", "scaffold", "advice", "export"},
+    {"contract", "display", "papers", "tuning", "verification", "site"},
     {"reproduce"},
     {"cli"},
 )
