@@ -429,6 +429,16 @@ def nogrl(here: Here) -> Study:
     experiments["schedule"] = Experiment(
         tasks=",".join(grey), methods="source_only,dann,dann_alpha,nogrl", seeds=5, backbone=ours, image_size=size
     )
+    tried = {
+        "NoGRL, as it stands": "nogrl",
+        "learning rate 0.03": "nogrl[lr=0.03]",
+        "learning rate 0.003": "nogrl[lr=0.003]",
+        "no dropout, no L2": "nogrl[dropout=0.0,l2=0.0]",
+        "gamma = 1, no dropout, no L2": "nogrl[dropout=0.0,gamma=1.0,l2=0.0]",
+    }
+    experiments["tried"] = Experiment(
+        tasks=",".join(grey), methods=",".join(tried.values()), backbone=ours, image_size=size
+    )
     by_gamma = {gamma: Of("nogrl" if gamma == 10 else f"nogrl[gamma={gamma}]") for gamma in gammas}
     tables = tuple(
         Table(
@@ -466,6 +476,12 @@ def nogrl(here: Here) -> Study:
                     Line("GRL under NoGRL's alpha, dropout and L2", Of("dann_alpha")),
                     Line("NoGRL", Of("nogrl")),
                 ),
+            ),
+            Table(
+                title="Tried beside it: other learning rates, no regularisation",
+                experiment="tried",
+                columns=columns,
+                lines=tuple(Line(label, Of(variant)) for label, variant in tried.items()),
             ),
         ),
         claims=(
