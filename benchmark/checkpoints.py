@@ -109,7 +109,7 @@ def enrolled(checkpoint: Checkpoint) -> str:
     if name not in _networks:
         checkpoint.build()
         _networks[name] = checkpoint
-        default_cfgs.update(generate_default_cfgs({name: {}}))
+        default_cfgs.update(generate_default_cfgs({name: {"num_classes": checkpoint.num_classes}}))
         register_model(_entry(name, checkpoint))
     return name
 

@@ -48,6 +48,9 @@ def build(
         backbone, head = _split(name, network, image_shape)
         if logit_indices:
             head = _rows_of(head, logit_indices)
+        elif pretrained and num_classes != timm.get_pretrained_cfg(name).num_classes:
+            # timm draws the head of some networks so large that a short training only unlearns it.
+            head.reset_parameters()
         feature_dim = head.in_features
         mean, std = _normalisation(network, channels=image_shape[0])
     model = Classifier(backbone, head, feature_dim, num_classes, mean, std, _fast_precision(backbone, device))

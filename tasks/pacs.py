@@ -32,7 +32,7 @@ def _task(source: str, target: str) -> Task:
         class_names=data.PACS_CLASSES,
         image_shape=(3, 224, 224),
         backbone="resnet18",
-        recipe=Recipe(source_steps=1500, source_lr=1e-4, steps=2000, batch_size=32, flip=True, crop=16),
+        recipe=Recipe(source_steps=1500, source_lr=3e-4, steps=2000, batch_size=32, flip=True, crop=16),
         protocols=(data.HOLDOUT, data.TRANSDUCTIVE),
         load=load,
         datasets=("pacs",),

@@ -236,6 +236,7 @@ def test_another_number_of_classes_puts_a_fresh_head_on_pretrained_features():
     assert not torch.equal(first.head.weight, second.head.weight)
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(first.eval().features(images), second.eval().features(images))
+    assert first(images).softmax(1).max() < 0.5, "a fresh head has no opinion yet"
 
 
 @packaged
