@@ -309,7 +309,7 @@ def report(
     data: Data,
     cache: Cache,
     results: Results = Path("results"),
-    output: Annotated[Path | None, typer.Option(help="File to write; else leaderboard.<format>.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File, figures beside it; else leaderboard.<format>.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
     format: Annotated[Format, typer.Option(help="The leaderboard, its tables, or the rows behind it.")] = Format.md,
     select: Annotated[str, typer.Option(help="Checkpoint that counts: last, oracle or a label-free score.")] = "last",
@@ -329,8 +329,9 @@ def report(
         out.print(f"{site / 'index.html'}: {len(made)} files, {size:.1f} MB; open it in a browser", markup=False)
         return
     age = provenance.age(results)
+    figures = output.with_name(f"{output.stem}-figures") if output else results / "figures"
     output = output or Path("leaderboard.tex" if format is Format.latex else f"leaderboard.{format}")
-    files = _rendered(format, results, output, age, select)
+    files = _rendered(format, results, output, figures, age, select)
     _say_what_was_set_aside(results)
     for words in provenance.summary(age):
         err.print(f"note: {words}", markup=False)
@@ -346,7 +347,7 @@ def report(
     raise typer.Exit(1 if wrong else 0)
 
 
-def _rendered(format: Format, results: Path, output: Path, age: Age, select: str) -> dict[Path, str]:
+def _rendered(format: Format, results: Path, output: Path, figures: Path, age: Age, select: str) -> dict[Path, str]:
     """Each file that the rows give, and its text."""
     from dabench import registry, store, studies
     from dabench import report as reports
@@ -363,18 +364,17 @@ def _rendered(format: Format, results: Path, output: Path, age: Age, select: str
         return {output: rows.to_json(orient="records", indent=1) + "\n"}
     if format is Format.latex:
         return {output: reports.report_latex(rows)}
-    folder = results / "figures"
     text = reports.leaderboard(
         rows,
         registry.references(),
         stale=age.stale,
         unchecked=age.unchecked,
         select=select,
-        figures=Path(os.path.relpath(folder, output.parent)).as_posix(),
+        figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
         studies=studies.read(results),
     )
     drawn = reports.figures(rows, stale=age.stale, select=select)
-    return {output: text, **{folder / name: svg for name, svg in drawn.items()}}
+    return {output: text, **{figures / name: svg for name, svg in drawn.items()}}
 
 
 @app.command()

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from dabench import cli, registry, store
 
 ENDLESS = "for _ in iter(int, 1): pass"
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +241,20 @@ def test_the_report_is_written_and_checked(sweep, dabench, tmp_path):
     code, _, err = dabench("report", *options, "--check")
     assert code == 1
     assert "write it anew with `dabench report`" in err
+
+
+def test_another_report_leaves_the_leaderboards_figures_alone(dabench, tmp_path):
+    for file in (ROOT / "results").glob("*/*.parquet"):
+        copied = tmp_path / "results" / file.relative_to(ROOT / "results")
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copied)
+    board = tmp_path / "by-oracle.md"
+    code, _, err = dabench("report", "--results", tmp_path / "results", "--output", board, "--select", "oracle")
+    assert code == 0, err
+    linked = re.findall(r"\]\(([^)]+\.svg)\)", board.read_text())
+    assert "by-oracle-figures/gap-closed.svg" in linked
+    assert all((tmp_path / figure).is_file() for figure in linked)
+    assert not (tmp_path / "results" / "figures").exists()
 
 
 @pytest.fixture
