@@ -215,6 +215,12 @@ def adapternet(here: Here) -> Study:
             (f"Fine-tuning all layers, {'all' if labels == ALL else labels} a class", "finetune_all"),
         ]
     )
+    presets = {
+        "deeper: 10 layers": "adapternet[depth=10]",
+        "wider: 8 hidden channels for each of the image's": "adapternet[width=8]",
+        "3x3 convolutions": "adapternet[kernel=3]",
+        "ten times the learning rate": "adapternet[lr=0.03]",
+    }
     columns = (("colour rotation", rotated), ("power function", power))
     at = {angle: rotated if angle == 150 else f"{rotated}[angle={angle:g}]" for angle in angles}
     return Study(
@@ -225,6 +231,7 @@ def adapternet(here: Here) -> Study:
                 f"source_only,{','.join(tuned)},adapternet,finetune_all,adapternet_inner,adapternet_unlabelled"
             ),
             "initialisation": experiment("source_only,adapternet,adapternet[init=random]"),
+            "presets": experiment("adapternet," + ",".join(presets.values())),
             "figure 2": experiment("source_only", rotated, parameter="angle", values=angles),
             "samples": experiment(
                 f"adapternet,{','.join(tuned)},finetune_all,source_only,adapternet_unlabelled",
@@ -249,6 +256,15 @@ def adapternet(here: Here) -> Study:
                     Line("Pure inference", Of("source_only")),
                     Line("AdapterNet from the identity", Of("adapternet")),
                     Line("AdapterNet from random weights", Of("adapternet[init=random]")),
+                ),
+            ),
+            Table(
+                title="Tried beside it: other adapters",
+                experiment="presets",
+                columns=columns,
+                lines=(
+                    Line("AdapterNet, as it stands", Of("adapternet")),
+                    *(Line(label, Of(variant)) for label, variant in presets.items()),
                 ),
             ),
         ),
