@@ -522,11 +522,11 @@ def curve(
     task: Annotated[str, typer.Argument(help="One task, such as imagenet-rotated.")],
     data: Data,
     cache: Cache,
-    parameter: Annotated[str, typer.Option(help="A camera's number, labels, or a hyper-parameter.")] = "angle",
+    parameter: Annotated[str, typer.Option(help="A camera's number, labels, target_images, or a method's.")] = "angle",
     values: Annotated[
-        str | None, typer.Option(help="0:360:10 (both ends inside), or 0.05,0.2; labels: 1,10,all.")
+        str | None, typer.Option(help="0:360:10 (both ends inside), or 0.05,0.2; counts: 1,10,all.")
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="As for run; else source_only, or those that see labels.")] = None,
+    methods: Annotated[str | None, typer.Option(help="As for run; else source_only, or those that count.")] = None,
     seeds: Seeds = "1",
     budget: Annotated[float, typer.Option(help="Share of each task's training steps.")] = 1.0,
     backbone: Backbone = None,
@@ -537,7 +537,7 @@ def curve(
     results: Results = Path("results"),
     dry_run: DryRun = False,
 ) -> None:
-    """Draw accuracy against severity, target labels or a hyper-parameter: a table and a plot in results/curves."""
+    """Draw accuracy against severity, target labels or images, or a hyper-parameter, into results/curves."""
     from dabench import curves, plan, registry, store
 
     if values is None and parameter not in curves.DEFAULT_VALUES:

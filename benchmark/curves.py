@@ -1,4 +1,4 @@
-"""Accuracy against one number: a camera's severity, the target labels a class, or a method's hyper-parameter.
+"""Accuracy against one number: a camera's severity, target labels a class, target images, or a hyper-parameter.
 
 A curve's cells are ordinary cells, so what is stored is not computed again, and its table and plot are pure functions
 of the rows: the same rows give the same bytes.
@@ -17,17 +17,20 @@ from typing import Any
 from tabulate import tabulate
 
 from dabench import registry, statistics
-from dabench.core import DabenchError, Task, nearest
+from dabench.core import DabenchError, Needs, Task, nearest
 from dabench.plan import ALL, Planned, Request
 from dabench.registry import Variant
 
 COLUMNS = ("key", "status", "variant", "seed", "accuracy", "setting")
-LABELS = "labels"
-LABEL_BUDGETS = "1,3,10,30,all"
-DEFAULT_VALUES = {"angle": "0:360:10", LABELS: LABEL_BUDGETS}
+LABELS, TARGET_IMAGES = "labels", "target_images"
+_COUNTED = {LABELS: "target labels a class", TARGET_IMAGES: "target images"}
+DEFAULT_VALUES = {"angle": "0:360:10", LABELS: "1,3,10,30,all", TARGET_IMAGES: "30,100,300,1000,all"}
 _LABELLED = "adapternet,finetune_last1,finetune_last2,finetune_last3,finetune_all,lp_ft"
 _UNLABELLED = "source_only,adabn,tent,adapternet_unlabelled"
-DEFAULT_METHODS = {LABELS: f"{_LABELLED},{_UNLABELLED}"}
+DEFAULT_METHODS = {
+    LABELS: f"{_LABELLED},{_UNLABELLED}",
+    TARGET_IMAGES: f"{_UNLABELLED},dann,adapternet,finetune_last1",
+}
 _MOST_VALUES = 1000
 
 
@@ -53,22 +56,23 @@ class Line:
 
 
 def values(text: str, parameter: str) -> tuple[float, ...]:
-    """`0.05,0.2,0.6`, or `0:360:10` (first, last and step, both ends inside); `all` for labels, which is ALL."""
+    """`0.05,0.2,0.6`, or `0:360:10` (first, last and step, both ends inside); `all` for a count, which is ALL."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         found = [number for part in parts for number in _numbers(part, parameter)]
     except (ValueError, OverflowError):
         found = []
-    if not found or (parameter == LABELS and not all(value == ALL or value >= 1 for value in found)):
+    counted = parameter in _COUNTED
+    if not found or (counted and not all(value == ALL or value >= 1 for value in found)):
         wanted = (
-            f"counts such as {LABEL_BUDGETS}" if parameter == LABELS else "numbers such as 0:360:10 or 0.05,0.2,0.6"
+            f"counts such as {DEFAULT_VALUES[parameter]}" if counted else "numbers such as 0:360:10 or 0.05,0.2,0.6"
         )
         raise DabenchError(f"--values {text}: give {wanted}")
     return tuple(dict.fromkeys(found))
 
 
 def _numbers(part: str, parameter: str) -> list[float]:
-    if parameter == LABELS:
+    if parameter in _COUNTED:
         return [ALL if part == "all" else int(part)]
     numbers = [float(number) for number in part.split(":")]
     if not all(map(math.isfinite, numbers)) or len(numbers) not in (1, 3):
@@ -87,25 +91,31 @@ def points(
 ) -> tuple[Point, ...]:
     """What to plan at each value of one task, as `registry.tasks` found it; `request` says seeds, budget and the like.
 
-    The parameter is `labels`, a number of the task's camera, or a hyper-parameter of a method; methods that lack the
-    hyper-parameter stand at every value. Raises DabenchError for a parameter that is none of these.
+    The parameter is `labels`, `target_images`, a number of the task's camera, or a hyper-parameter of a method; methods
+    that it does not touch stand at every value. Raises DabenchError for a parameter that is none of these.
     """
     camera = found[1].camera
     known = [field.name for field in fields(camera)] if camera else []
-    varied = [variant for variant in methods if parameter in registry.describe(variant.file).parameters]
     here = replace(request, tasks=(found,), methods=methods)
     if parameter == LABELS:
         return (Point(None, replace(here, labels=tuple(int(value) for value in values))),)
     if parameter in known:
         return tuple(Point(value, replace(here, tasks=(_seen(found, parameter, value),))) for value in values)
+    if parameter == TARGET_IMAGES:
+        varied = tuple(each for each in methods if registry.describe(each.file).needs & Needs.TARGET_IMAGES)
+        moving = [Point(value, replace(here, methods=varied, target_images=int(value))) for value in values]
+    else:
+        varied = tuple(each for each in methods if parameter in registry.describe(each.file).parameters)
+        moving = [
+            Point(value, replace(here, methods=tuple(_with(each, parameter, value) for each in varied)))
+            for value in values
+        ]
     if not varied:
         hyper = {name for variant in methods for name in registry.describe(variant.file).parameters}
-        raise DabenchError(f"no parameter '{parameter}' to vary here; {nearest(parameter, [LABELS, *known, *hyper])}")
-    moving = tuple(
-        Point(value, replace(here, methods=tuple(_with(each, parameter, value) for each in varied))) for value in values
-    )
+        choices = nearest(parameter, [*_COUNTED, *known, *hyper])
+        raise DabenchError(f"no parameter '{parameter}' to vary here; {choices}")
     level = tuple(variant for variant in methods if variant not in varied)
-    return (*moving, Point(None, replace(here, methods=level))) if level else moving
+    return (*moving, Point(None, replace(here, methods=level))) if level else tuple(moving)
 
 
 def _seen(found: tuple[str, Task], parameter: str, value: float) -> tuple[str, Task]:
@@ -207,11 +217,7 @@ def markdown(drawn: Curve, found: Sequence[Line]) -> str:
         f"{first['image_size']} px, budget {first['budget']:g}."
     )
     level = band(found)
-    note = (
-        ""
-        if level is None
-        else f"\n`{level.name}` is the best of the methods that {_axis(drawn.parameter)} does not touch.\n"
-    )
+    note = "" if level is None else f"\n`{level.name}` is the best of the methods that do not depend on it.\n"
     name = picture_name(drawn)
     return (
         f"# {drawn.task}: accuracy against {_axis(drawn.parameter)}\n\n{conditions}\n\n![]({name})\n\n{table}\n{note}"
@@ -219,7 +225,7 @@ def markdown(drawn: Curve, found: Sequence[Line]) -> str:
 
 
 def _axis(parameter: str) -> str:
-    return "target labels a class" if parameter == LABELS else parameter
+    return _COUNTED.get(parameter, parameter)
 
 
 def _value(value: float) -> str:
@@ -233,11 +239,11 @@ def _figure(mean: float, half: float) -> str:
 
 
 def svg(drawn: Curve, found: Sequence[Line]) -> str:
-    """The plot, byte for byte the same from the same numbers; labels are drawn evenly spaced."""
+    """The plot, byte for byte the same from the same numbers; counts are drawn evenly spaced."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    even = drawn.parameter == LABELS
+    even = drawn.parameter in _COUNTED
     places = list(range(len(drawn.values))) if even else list(drawn.values)
     best = band(found)
     with matplotlib.rc_context({"svg.hashsalt": "dabench", "svg.fonttype": "none", "font.size": 9}):

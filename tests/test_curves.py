@@ -41,7 +41,15 @@ def test_label_budgets_read_as_on_the_command_line():
 
 @pytest.mark.parametrize(
     ("text", "parameter"),
-    [("", "angle"), ("0:10:0", "angle"), ("10:0:1", "angle"), ("x", "angle"), ("0:1e9:1e-9", "angle"), ("0", "labels")],
+    [
+        ("", "angle"),
+        ("0:10:0", "angle"),
+        ("10:0:1", "angle"),
+        ("x", "angle"),
+        ("0:1e9:1e-9", "angle"),
+        ("0", "labels"),
+        ("0.5", "target_images"),
+    ],
 )
 def test_values_that_cannot_be_are_named(text, parameter):
     with pytest.raises(DabenchError, match="--values"):
@@ -78,6 +86,22 @@ def test_the_best_method_without_labels_is_the_band_of_a_label_curve(folders):
     assert curves.band(found).name == "adabn"
     (moving,) = [line for line in found if not line.level]
     assert [mean for mean, _ in moving.figures] == [0.5, 0.9]
+
+
+def test_a_curve_over_target_images_bounds_them_for_who_sees_them(folders):
+    curve = drawn(folders, "target_images", (10, ALL), "adabn,dann,source_only")
+    bounds = [(value, planned.cell.variant.name, planned.cell.target_images) for value, planned in curve.cells]
+    seen = [(value, name, value) for value in (10, ALL) for name in ("adabn", "dann")]
+    assert bounds == [*seen, (None, "source_only", ALL)]
+    found = curves.lines(curve, fake_rows(curve, lambda planned, value: 0.5 if value == 10 else 0.7))
+    page = curves.markdown(curve, found)
+    assert "accuracy against target images" in page
+    assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == ["10", "all"]
+
+
+def test_a_curve_over_target_images_needs_a_method_that_sees_them(folders):
+    with pytest.raises(DabenchError, match="no parameter 'target_images'"):
+        drawn(folders, "target_images", (10,), "source_only")
 
 
 def test_a_curve_without_results_says_so(folders):
