@@ -364,7 +364,7 @@ def _rendered(format: Format, results: Path, output: Path, figures: Path, age: A
         return {output: rows.to_json(orient="records", indent=1) + "\n"}
     if format is Format.latex:
         return {output: reports.report_latex(rows)}
-    text = reports.leaderboard(
+    text, drawn = reports.illustrated(
         rows,
         registry.references(),
         stale=age.stale,
@@ -372,8 +372,8 @@ def _rendered(format: Format, results: Path, output: Path, figures: Path, age: A
         select=select,
         figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
         studies=studies.read(results),
+        tasks=registry.known_tasks().values(),
     )
-    drawn = reports.figures(rows, stale=age.stale, select=select)
     return {output: text, **{figures / name: svg for name, svg in drawn.items()}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import pyarrow as pa
 from tabulate import tabulate
 
 from dabench import plots, standings, statistics, store
-from dabench.core import Reference, Setting
+from dabench.core import Reference, Setting, Task
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 from dabench.studies import Study, Trial, searched_keys
 from dabench.studies import chosen as chosen_trial
@@ -91,7 +91,6 @@ def leaderboard(
     stale: Mapping[str, str] = MappingProxyType({}),
     unchecked: Mapping[str, str] = MappingProxyType({}),
     select: str = LAST,
-    not_run: Mapping[str, str] | None = None,
     figures: str | None = None,
     studies: Sequence[Study] = (),
 ) -> str:
@@ -99,21 +98,63 @@ def leaderboard(
 
     `rows` needs the columns COLUMNS of the store; `stale` maps the keys of rows made by other code than today's to
     what changed, `unchecked` those whose code is not here to what is missing (`provenance.age` gives both);
-    `select` is `last`, `oracle` or a validator's name; `not_run` maps tasks to the reason why they are absent.
+    `select` is `last`, `oracle` or a validator's name.
     `studies` are the hyper-parameter searches, whose trials stand in a section of their own alone.
     `figures` is the folder to which the text links the SVGs of `figures()`, None for no links.
     """
     evidence = _evidence(rows, stale, select, unchecked, searched_keys(studies))
+    return _text(evidence, rows, references, stale, unchecked, select, figures, studies)
+
+
+def illustrated(
+    rows: pd.DataFrame,
+    references: Sequence[Reference],
+    *,
+    stale: Mapping[str, str],
+    unchecked: Mapping[str, str],
+    select: str,
+    figures: str,
+    studies: Sequence[Study],
+    tasks: Iterable[Task],
+) -> tuple[str, dict[str, str]]:
+    """`leaderboard`, with the `tasks` that have no row under it, and its `figures`, from one look at the rows."""
+    evidence = _evidence(rows, stale, select, unchecked, searched_keys(studies))
+    text = _text(evidence, rows, references, stale, unchecked, select, figures, studies)
+    return text + _not_run(rows, tasks), _drawn(evidence.rankings)
+
+
+def _text(
+    evidence: _Evidence,
+    rows: pd.DataFrame,
+    references: Sequence[Reference],
+    stale: Mapping[str, str],
+    unchecked: Mapping[str, str],
+    select: str,
+    figures: str | None,
+    studies: Sequence[Study],
+) -> str:
     doubts = {"Stale: the {} changed since": stale, "Not checked: the {} is not known here": unchecked}
     sections = [_INTRO.format(select=_select_name(select)), _doubts(evidence.rows, doubts), _overall(evidence, figures)]
     for family in sorted(evidence.rows["family"].unique()):
         sections.append(_family(family, evidence, references))
     if studies:
         sections.append(_tuning(studies, rows, evidence))
-    if not_run:
-        lines = (f"- `{task}`: {_plain(reason)}" for task, reason in sorted(not_run.items()))
-        sections.append("## Not run here\n\n" + "\n".join(lines) + "\n")
     return "\n".join(section for section in sections if section)
+
+
+def _not_run(rows: pd.DataFrame, tasks: Iterable[Task]) -> str:
+    """The tasks without a row, by the data that they need."""
+    there = set(rows["task"])
+    waiting: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.name not in there:
+            waiting.setdefault(", ".join(task.datasets), []).append(f"`{task.name}`")
+    if not waiting:
+        return ""
+    lines = [
+        f"- needs {needed or 'no download'}: {', '.join(sorted(names))}" for needed, names in sorted(waiting.items())
+    ]
+    return "\n".join(["\n## Not run here\n", *lines, "", "`dabench data status` says what this machine has.", ""])
 
 
 def _select_name(select: str) -> str:
@@ -171,13 +212,10 @@ def _overall(evidence: _Evidence, figures: str | None) -> str:
 
 def figures(rows: pd.DataFrame, *, stale: Collection[str] = (), select: str = LAST) -> dict[str, str]:
     """The SVGs by file name: each method's gap closed, and mean ranks where three methods share three tasks or more."""
-    rows = rows.drop(columns=standings.LONG) if select == LAST else rows
-    placed = standings.on_benches(standings.current(rows, stale))
-    ok = placed[placed["status"] == "ok"].reset_index(drop=True)
-    shown = ok["accuracy"] if select == LAST else standings.figures(ok, standings.choices(ok), select)
-    # Ranks and shares of the gap need no flag and no tie, so the long columns are not looked at.
-    ok = ok.assign(figure=shown, **dict.fromkeys(standings.LONG))
-    rankings = standings.rankings(standings.cells(ok))
+    return _drawn(_evidence(rows, stale, select).rankings)
+
+
+def _drawn(rankings: Sequence[standings.Ranking]) -> dict[str, str]:
     gaps = _with_gaps(rankings)
     drawn = {_GAPS: plots.saved(plots.gap_closed(gaps).figure, "svg").decode()} if gaps else {}
     return drawn | {

@@ -257,6 +257,16 @@ def test_another_report_leaves_the_leaderboards_figures_alone(dabench, tmp_path)
     assert not (tmp_path / "results" / "figures").exists()
 
 
+def test_the_report_names_the_tasks_that_have_no_row_and_what_they_need(sweep, dabench, tmp_path):
+    sweep("--methods", "source_only")
+    board = tmp_path / "leaderboard.md"
+    assert dabench("report", "--results", tmp_path / "results", "--output", board)[0] == 0
+    _, _, not_run = board.read_text().partition("## Not run here")
+    assert "- needs svhn, mnist: `svhn-mnist`" in not_run
+    assert "`digits-turned`" not in not_run
+    assert set(re.findall(r"`([\w-]+)`", not_run)) == set(registry.known_tasks())
+
+
 @pytest.fixture
 def aged(tmp_path):
     """Makes every stored row one of an older harness."""
