@@ -188,7 +188,8 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     for name, cells in planned.by_experiment.items():
         facts = [each.identity for each in cells]
         networks = sorted({f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}" for fact in facts})
-        lines.append(f"- {name}: {'; '.join(networks)}; {len({fact['seed'] for fact in facts})} seeds.")
+        seeds = len({fact["seed"] for fact in facts})
+        lines.append(f"- {name}: {'; '.join(networks)}; {seeds} seed{'s' if seeds > 1 else ''}.")
     if planned.scale != 1:
         lines.append(f"- Every verdict below is at {_share(planned.scale)} of each task's training steps.")
     lines += [f"- Substitution: {words}." for words in planned.study.substitutions]

@@ -223,11 +223,10 @@ def test_a_family_of_failures_alone_still_stands_in_the_report(tmp_path):
 
 def test_partial_data_reduced_budgets_and_stale_rows_are_footnotes(tmp_path):
     rows = stored(tmp_path, cell("dann", 0.8, partial="7 pictures missing", budget=0.1))
-    text = report.leaderboard(rows, stale={rows["key"][0]: "harness"}, not_run={"imagenet-power": "no pictures here"})
+    text = report.leaderboard(rows, stale={rows["key"][0]: "harness"})
     assert "Partial data on mnist-usps: 7 pictures missing" in text
     assert "Reduced budget: 0.1" in text
     assert "Stale, made by other code than today's (1 row): dann on mnist-usps." in text
-    assert "- `imagenet-power`: no pictures here" in text
 
 
 def test_a_row_by_todays_code_replaces_the_stale_one(tmp_path):

@@ -673,7 +673,7 @@
     return [h("h1", {}, "Adapters"),
       h("p", { class: "soft" }, "Methods that repair the pictures before the classifier sees them: the original, what the camera makes of it, and what the adapter gives back."),
       made.length ? h("div", { class: "plots pictures" }, made.map(picture)) : none("pictures", "dabench reproduce adapternet"),
-      h("h2", {}, "Severity curves"),
+      h("h2", {}, "Curves"),
       curves.length ? h("div", { class: "plots curves" }, curves.map(curve)) : none("curves", "dabench curve imagenet-rotated")];
   }
 
