@@ -38,7 +38,7 @@ Published numbers stand in columns of their own, same protocol and backbone only
 
 def load(results: Path) -> pd.DataFrame:
     """The stored rows with the columns that the report reads; lists and maps stay in Arrow, which is fast."""
-    table = store.load(results, COLUMNS).combine_chunks()  # rows are picked from one chunk ten times as fast
+    table = store.load(results, COLUMNS).combine_chunks()  # rows are picked from one chunk more quickly
     return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if _is_long(kind) else None)
 
 
