@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dabench import registry, store
 from dabench.core import DabenchError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS = ("key", "task", "method", "method_code", "task_code", "core_code")
 
@@ -32,29 +35,31 @@ class Age:
 
 def age(results: Path) -> Age:
     """Compares the code behind every stored row with today's."""
-    return age_of(store.load(results, COLUMNS).to_pylist())
+    return age_of(store.load(results, COLUMNS))
 
 
-def age_of(rows: Iterable[Mapping[str, Any]]) -> Age:
+def age_of(rows: pa.Table) -> Age:
     """Compares the code behind the rows, which need COLUMNS, with today's."""
-    stale, unchecked, core, methods = {}, {}, registry.core_code(), registry.method_files()
-    for row in rows:
+    stale: dict[str, str] = {}
+    unchecked: dict[str, str] = {}
+    core, methods = registry.core_code(), registry.method_files()
+    for made in rows.group_by(list(COLUMNS[1:])).aggregate([("key", "list")]).to_pylist():
         changed, absent = [], []
-        if row["core_code"] != core:
+        if made["core_code"] != core:
             changed.append("harness")
-        if row["method"] not in methods:
+        if made["method"] not in methods:
             absent.append("method")
-        elif row["method_code"] != registry.method_code(methods[row["method"]]):
+        elif made["method_code"] != registry.method_code(methods[made["method"]]):
             changed.append("method")
-        task_code = _task_code(row["task"])
+        task_code = _task_code(made["task"])
         if task_code is None:
             absent.append("task")
-        elif row["task_code"] != task_code:
+        elif made["task_code"] != task_code:
             changed.append("task")
         if changed:
-            stale[row["key"]] = " and ".join(changed)
+            stale |= dict.fromkeys(made["key_list"], " and ".join(changed))
         elif absent:
-            unchecked[row["key"]] = " and ".join(absent)
+            unchecked |= dict.fromkeys(made["key_list"], " and ".join(absent))
     return Age(stale, unchecked)
 
 

@@ -1,11 +1,14 @@
+import pyarrow as pa
 import pytest
 
-from dabench import provenance, registry
+from dabench import provenance, registry, store
+
+SCHEMA = pa.schema([store.SCHEMA.field(name) for name in provenance.COLUMNS])
 
 
-def row(**changed):
+def made(**changed):
     task = registry.task("fonts-optdigits")
-    return {
+    row = {
         "key": "k",
         "task": task.name,
         "method": "dann",
@@ -14,10 +17,11 @@ def row(**changed):
         "core_code": registry.core_code(),
         **changed,
     }
+    return pa.Table.from_pylist([row], schema=SCHEMA)
 
 
 def test_a_row_of_todays_code_is_neither_stale_nor_unchecked():
-    assert provenance.age_of([row()]) == provenance.Age({}, {})
+    assert provenance.age_of(made()) == provenance.Age({}, {})
 
 
 @pytest.mark.parametrize(
@@ -31,7 +35,7 @@ def test_a_row_of_todays_code_is_neither_stale_nor_unchecked():
     ],
 )
 def test_a_row_of_other_code_is_stale_and_says_what_changed(changed, what):
-    assert provenance.age_of([row(**changed)]) == provenance.Age({"k": what}, {})
+    assert provenance.age_of(made(**changed)) == provenance.Age({"k": what}, {})
 
 
 @pytest.mark.parametrize(
@@ -39,10 +43,10 @@ def test_a_row_of_other_code_is_stale_and_says_what_changed(changed, what):
     [({"method": "gone"}, "method"), ({"task": "gone"}, "task"), ({"task": "gone[angle=9]"}, "task")],
 )
 def test_a_row_whose_code_is_not_here_is_unchecked(changed, what):
-    assert provenance.age_of([row(**changed)]) == provenance.Age({}, {"k": what})
+    assert provenance.age_of(made(**changed)) == provenance.Age({}, {"k": what})
 
 
 def test_the_parameter_of_a_camera_leaves_a_row_fresh():
     task = registry.task("imagenet-rotated[angle=30]")
     changed = {"task": task.name, "task_code": registry.task_code(task)}
-    assert provenance.age_of([row(**changed)]) == provenance.Age({}, {})
+    assert provenance.age_of(made(**changed)) == provenance.Age({}, {})
