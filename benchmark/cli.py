@@ -367,8 +367,7 @@ def _rendered(format: Format, results: Path, output: Path, figures: Path, age: A
     text, drawn = reports.illustrated(
         rows,
         registry.references(),
-        stale=age.stale,
-        unchecked=age.unchecked,
+        age=age,
         select=select,
         figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
         studies=studies.read(results),

@@ -33,6 +33,9 @@ class Age:
         return Age(*({key: each[key] for key in each if key in keys} for each in (self.stale, self.unchecked)))
 
 
+TODAY = Age({}, {})  # every row is of today's code
+
+
 def age(results: Path) -> Age:
     """Compares the code behind every stored row with today's."""
     return age_of(store.load(results, COLUMNS))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tabulate import tabulate
 
 from dabench import plots, standings, statistics, store
 from dabench.core import Reference, Setting, Task
+from dabench.provenance import TODAY, Age
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 from dabench.studies import Study, Trial, searched_keys
 from dabench.studies import chosen as chosen_trial
@@ -48,26 +48,23 @@ def _is_long(kind: pa.DataType) -> bool:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Everything the sections draw from: rows on their benches, cells, choices of checkpoints."""
+    """Everything the sections draw from: rows on their benches and the code behind them, cells, choices."""
 
     rows: pd.DataFrame
+    age: Age
+    select: str
     cells: pd.DataFrame
     choices: standings.Choices
     validators: pd.DataFrame
     rankings: list[standings.Ranking]
 
 
-def _evidence(
-    rows: pd.DataFrame,
-    stale: Collection[str],
-    select: str,
-    unchecked: Collection[str] = (),
-    searched: Collection[str] = (),
-) -> _Evidence:
+def _evidence(rows: pd.DataFrame, age: Age = TODAY, select: str = LAST, studies: Sequence[Study] = ()) -> _Evidence:
     # The long columns are fetched once, when the rows have found their places.
     short = rows.drop(columns=standings.LONG).assign(at=np.arange(len(rows)))
-    placed = standings.on_benches(standings.current(short, stale))
-    placed = placed.assign(unchecked=placed["key"].isin(list(unchecked)), searched=placed["key"].isin(list(searched)))
+    placed = standings.on_benches(standings.current(short, age.stale))
+    keys = placed["key"]
+    placed = placed.assign(unchecked=keys.isin(list(age.unchecked)), searched=keys.isin(list(searched_keys(studies))))
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
     ok = pd.concat([ok, rows[standings.LONG].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
@@ -77,6 +74,8 @@ def _evidence(
     bad = placed[placed["status"] != "ok"].assign(figure=np.nan)
     return _Evidence(
         rows=pd.concat([ok.drop(columns=standings.LONG), bad]) if len(bad) else ok,
+        age=age,
+        select=select,
         cells=table,
         choices=chosen,
         validators=standings.validators(ok, chosen),
@@ -88,38 +87,34 @@ def leaderboard(
     rows: pd.DataFrame,
     references: Sequence[Reference] = (),
     *,
-    stale: Mapping[str, str] = MappingProxyType({}),
-    unchecked: Mapping[str, str] = MappingProxyType({}),
+    age: Age = TODAY,
     select: str = LAST,
     figures: str | None = None,
     studies: Sequence[Study] = (),
 ) -> str:
     """The Markdown of leaderboard.md.
 
-    `rows` needs the columns COLUMNS of the store; `stale` maps the keys of rows made by other code than today's to
-    what changed, `unchecked` those whose code is not here to what is missing (`provenance.age` gives both);
-    `select` is `last`, `oracle` or a validator's name.
+    `rows` needs the columns COLUMNS of the store; `age` tells which of them today's code might not give again
+    (`provenance.age` gives it); `select` is `last`, `oracle` or a validator's name.
     `studies` are the hyper-parameter searches, whose trials stand in a section of their own alone.
     `figures` is the folder to which the text links the SVGs of `figures()`, None for no links.
     """
-    evidence = _evidence(rows, stale, select, unchecked, searched_keys(studies))
-    return _text(evidence, rows, references, stale, unchecked, select, figures, studies)
+    return _text(_evidence(rows, age, select, studies), rows, references, figures, studies)
 
 
 def illustrated(
     rows: pd.DataFrame,
     references: Sequence[Reference],
     *,
-    stale: Mapping[str, str],
-    unchecked: Mapping[str, str],
+    age: Age,
     select: str,
     figures: str,
     studies: Sequence[Study],
     tasks: Iterable[Task],
 ) -> tuple[str, dict[str, str]]:
     """`leaderboard`, with the `tasks` that have no row under it, and its `figures`, from one look at the rows."""
-    evidence = _evidence(rows, stale, select, unchecked, searched_keys(studies))
-    text = _text(evidence, rows, references, stale, unchecked, select, figures, studies)
+    evidence = _evidence(rows, age, select, studies)
+    text = _text(evidence, rows, references, figures, studies)
     return text + _not_run(rows, tasks), _drawn(evidence.rankings)
 
 
@@ -127,14 +122,11 @@ def _text(
     evidence: _Evidence,
     rows: pd.DataFrame,
     references: Sequence[Reference],
-    stale: Mapping[str, str],
-    unchecked: Mapping[str, str],
-    select: str,
     figures: str | None,
     studies: Sequence[Study],
 ) -> str:
-    doubts = {"Stale: the {} changed since": stale, "Not checked: the {} is not known here": unchecked}
-    sections = [_INTRO.format(select=_select_name(select)), _doubts(evidence.rows, doubts), _overall(evidence, figures)]
+    intro = _INTRO.format(select=_select_name(evidence.select))
+    sections = [intro, _doubts(evidence), _overall(evidence, figures)]
     for family in sorted(evidence.rows["family"].unique()):
         sections.append(_family(family, evidence, references))
     if studies:
@@ -165,11 +157,14 @@ def _select_name(select: str) -> str:
     return f"checkpoint that `{select}` chooses without target labels"
 
 
-def _doubts(rows: pd.DataFrame, doubts: Mapping[str, Mapping[str, str]]) -> str:
+def _doubts(evidence: _Evidence) -> str:
     """Which shown rows today's code might not give again, and why."""
-    keys = rows["key"].drop_duplicates()
+    keys = evidence.rows["key"].drop_duplicates()
     lines = []
-    for sentence, reasons in doubts.items():
+    for sentence, reasons in (
+        ("Stale: the {} changed since", evidence.age.stale),
+        ("Not checked: the {} is not known here", evidence.age.unchecked),
+    ):
         shown = keys.map(reasons).dropna()
         for what, count in shown.value_counts().sort_index().items():
             lines.append(f"> {sentence.format(what)} ({_count(count, 'row')} shown).")
@@ -210,9 +205,9 @@ def _overall(evidence: _Evidence, figures: str | None) -> str:
     return text + "\n".join([_bullets(notes), *links])
 
 
-def figures(rows: pd.DataFrame, *, stale: Collection[str] = (), select: str = LAST) -> dict[str, str]:
+def figures(rows: pd.DataFrame, *, age: Age = TODAY, select: str = LAST) -> dict[str, str]:
     """The SVGs by file name: each method's gap closed, and mean ranks where three methods share three tasks or more."""
-    return _drawn(_evidence(rows, stale, select).rankings)
+    return _drawn(_evidence(rows, age, select).rankings)
 
 
 def _drawn(rankings: Sequence[standings.Ranking]) -> dict[str, str]:
@@ -594,7 +589,7 @@ class Summary:
 
 def summary_table(rows: pd.DataFrame) -> list[Summary]:
     """Each task and method variant of a run, settings from what sees least to most, better ones first."""
-    cells = _evidence(rows, (), LAST).cells
+    cells = _evidence(rows).cells
     place = {str(setting): position for position, setting in enumerate(Setting)}
     cells = cells.assign(place=cells["setting"].map(place), lowest=-cells["mean"])
     cells = cells.drop_duplicates([*standings.CONDITIONS, "task", "variant", "mean"])  # floors stand on every bench
@@ -613,12 +608,12 @@ _EXPORTED = [
 
 def report_csv(rows: pd.DataFrame, *, select: str = LAST) -> str:
     """One line a cell, accuracies as fractions, with the flags and tie letters of the leaderboard."""
-    return _evidence(rows, (), select).cells[_EXPORTED].to_csv(index=False, lineterminator="\n")
+    return _evidence(rows, select=select).cells[_EXPORTED].to_csv(index=False, lineterminator="\n")
 
 
 def report_json(rows: pd.DataFrame, *, select: str = LAST) -> str:
     """The lines of `report_csv` as a JSON list; what is not known is null."""
-    cells = _evidence(rows, (), select).cells[_EXPORTED]
+    cells = _evidence(rows, select=select).cells[_EXPORTED]
     return cells.to_json(orient="records", indent=1, double_precision=6, force_ascii=False) + "\n"
 
 
@@ -627,7 +622,7 @@ def report_latex(rows: pd.DataFrame, *, select: str = LAST) -> str:
 
     A document that includes it needs \\usepackage{booktabs}.
     """
-    evidence = _evidence(rows, (), select)
+    evidence = _evidence(rows, select=select)
     parts = []
     for values, _ in _benches(evidence.rows):
         bench = dict(zip(BENCH, values, strict=True))

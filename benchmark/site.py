@@ -27,7 +27,7 @@ import pandas as pd
 
 from dabench import provenance, registry, standings, statistics, store
 from dabench.core import DabenchError, MissingData, Reference, Setting, Task
-from dabench.provenance import Age
+from dabench.provenance import TODAY, Age
 from dabench.registry import Description
 from dabench.standings import BENCH, CELL
 
@@ -43,9 +43,6 @@ _TILES, _TILE = 8, 48  # example pictures of a domain, and their side in pixels
 _PLACE = ["task", "protocol", "backbone", "image_size"]
 _COSTS = ["seconds", "ms_per_image", "peak_memory", "trained_parameters"]
 _IMAGE_TYPES = (".png", ".svg", ".jpg", ".webp")
-
-
-_TODAY = Age({}, {})
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def files(
     predictions: Iterable[pd.DataFrame] = (),
     sources: Sources | None = None,
     *,
-    age: Age = _TODAY,
+    age: Age = TODAY,
 ) -> dict[str, bytes]:
     """Every file of the site by its path, from rows with COLUMNS and from tables of their predictions.
 

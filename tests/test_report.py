@@ -13,6 +13,7 @@ import pytest
 
 from dabench import report, standings, store, studies
 from dabench.core import DabenchError, Reference
+from dabench.provenance import Age
 
 SETTINGS = {
     "source_only": "source-only",
@@ -222,7 +223,7 @@ def test_a_family_of_failures_alone_still_stands_in_the_report(tmp_path):
 
 def test_partial_data_reduced_budgets_and_stale_rows_are_footnotes(tmp_path):
     rows = stored(tmp_path, cell("dann", 0.8, partial="7 pictures missing", budget=0.1))
-    text = report.leaderboard(rows, stale={rows["key"][0]: "harness"})
+    text = report.leaderboard(rows, age=Age({rows["key"][0]: "harness"}, {}))
     assert "Partial data on mnist-usps: 7 pictures missing" in text
     assert "Reduced budget: 0.1" in text
     assert "Stale, made by other code than today's (1 row): dann on mnist-usps." in text
@@ -231,7 +232,7 @@ def test_partial_data_reduced_budgets_and_stale_rows_are_footnotes(tmp_path):
 def test_a_row_by_todays_code_replaces_the_stale_one(tmp_path):
     rows = stored(tmp_path, cell("dann", 0.5, created="2026-02-01"), cell("dann", 0.9, created="2026-01-01"))
     old = dict.fromkeys(rows.loc[rows["created"] == "2026-02-01", "key"], "method")
-    assert line(report.leaderboard(rows, stale=old), "dann", "## digits")[2].startswith("90.0")
+    assert line(report.leaderboard(rows, age=Age(old, {})), "dann", "## digits")[2].startswith("90.0")
     assert line(report.leaderboard(rows), "dann", "## digits")[2].startswith("50.0")  # else the newest
 
 

@@ -158,7 +158,7 @@ def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
     age = provenance.age(tmp_path)
     assert set(age.stale) == {older["key"], rows[2]["key"]}
     data = read(site.build(tmp_path, tmp_path, tmp_path), "data.js")
-    text = report.leaderboard(report.load(tmp_path), stale=age.stale, unchecked=age.unchecked)
+    text = report.leaderboard(report.load(tmp_path), age=age)
     names = [data["methods"][at]["name"] for at in data["cells"]["method"]]
     shown = dict(zip(names, data["cells"]["mean"], strict=True))
     assert shown["dann"] == pytest.approx(800, abs=5)
