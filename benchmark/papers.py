@@ -216,6 +216,7 @@ def adapternet(here: Here) -> Study:
         ]
     )
     presets = {
+        "one layer: a matrix of colours": "adapternet[depth=1]",
         "deeper: 10 layers": "adapternet[depth=10]",
         "wider: 8 hidden channels for each of the image's": "adapternet[width=8]",
         "3x3 convolutions": "adapternet[kernel=3]",

@@ -6,7 +6,8 @@ for domain adaptation, 2018, arXiv:1805.11601.
     min over the adapter A of  CE(f(A(x_t)), y_t)
 
 A is `depth` convolutions (1x1) with ReLU between, channels in = channels out, initialised to the identity: since
-images are in [0, 1], ReLU changes nothing and A(x) = x before the first step. Every weight of f is frozen, its
+images are in [0, 1], ReLU changes nothing and A(x) = x before the first step. Hidden channels beyond the image's
+(`width`) start at random, with no way into the picture yet. Every weight of f is frozen, its
 batch-norm statistics too. A comes off: `adapted.adapter`. Departs from the paper in choosing the best checkpoint on
 the labelled target validation images, and in Adam with a cosine schedule, as the paper names no optimizer.
 """
@@ -37,7 +38,7 @@ class AdapterNet:
         layers = [nn.Conv2d(a, b, self.kernel, padding="same") for a, b in pairwise(sizes)]
         if self.init == "identity":
             for layer in layers:
-                nn.init.dirac_(layer.weight)
+                nn.init.dirac_(layer.weight[:channels])
                 nn.init.zeros_(layer.bias)
         between_layers = [module for layer in layers for module in (layer, nn.ReLU())]
         adapter = nn.Sequential(*between_layers[:-1]).to(target_data.device)

@@ -35,7 +35,7 @@ class AdapterNetUnlabelled:
         sizes = [channels, *[channels * self.width] * (self.depth - 1), channels]
         layers = [nn.Conv2d(a, b, self.kernel, padding="same") for a, b in pairwise(sizes)]
         for layer in layers:
-            nn.init.dirac_(layer.weight)
+            nn.init.dirac_(layer.weight[:channels])
             nn.init.zeros_(layer.bias)
         between_layers = [module for layer in layers for module in (layer, nn.ReLU())]
         adapter = nn.Sequential(*between_layers[:-1]).to(target_data.device)

@@ -212,6 +212,13 @@ def test_adapternet_starts_at_the_identity(model, kind, depth, width, kernel):
     assert (adapted.adapter(IMAGES) - IMAGES).abs().max() == 0
 
 
+@pytest.mark.parametrize("kind", [AdapterNet, AdapterNetUnlabelled])
+def test_the_hidden_channels_of_a_wider_adapter_learn(model, kind):
+    adapted = adapt(kind(depth=2, width=4), model, 3)
+    into_the_image = adapted.adapter[-1].weight[:, 3:]  # 0 at the start
+    assert (into_the_image.abs().amax(dim=(0, 2, 3)) > 0).float().mean() > 0.5
+
+
 def test_adapternet_at_random_does_not_start_at_the_identity(model):
     adapted = adapt(AdapterNet(init="random"), model, 0)
     assert (adapted.adapter(IMAGES) - IMAGES).abs().max() > 0.1
