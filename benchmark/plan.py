@@ -175,7 +175,7 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
         "target_images": cell.target_images,
         "seed": cell.seed,
         "method_code": registry.method_code(described.file),
-        "task_code": registry.task_code(task),
+        "task_code": registry.task_code(task, cell.image_size),
         "data": images,
     }
     return {"key": registry.fingerprint(json.dumps(known, sort_keys=True)), **known}

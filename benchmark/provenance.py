@@ -15,7 +15,7 @@ from dabench.core import DabenchError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("key", "task", "method", "method_code", "task_code", "core_code")
+COLUMNS = ("key", "task", "image_size", "method", "method_code", "task_code", "core_code")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def age_of(rows: pa.Table) -> Age:
             absent.append("method")
         elif made["method_code"] != registry.method_code(methods[made["method"]]):
             changed.append("method")
-        task_code = _task_code(made["task"])
+        task_code = _task_code(made["task"], made["image_size"] or 0)
         if task_code is None:
             absent.append("task")
         elif made["task_code"] != task_code:
@@ -67,10 +67,10 @@ def age_of(rows: pa.Table) -> Age:
 
 
 @cache
-def _task_code(name: str) -> str | None:
+def _task_code(name: str, image_size: int) -> str | None:
     """Today's fingerprint of a task, None for one that is not known here."""
     try:
-        return registry.task_code(registry.task(name))
+        return registry.task_code(registry.task(name), image_size)
     except DabenchError:
         return None
 

@@ -425,11 +425,14 @@ def loader_code(task: Task) -> str:
 
 
 def sized(task: Task, image_size: int) -> Task:
-    """The task with images of that side."""
-    return replace(task, image_shape=(task.image_shape[0], image_size, image_size))
+    """The task with images of that side, the padding of its random shifts in proportion."""
+    crop = round(task.recipe.crop * image_size / task.image_shape[1])
+    shape = (task.image_shape[0], image_size, image_size)
+    return replace(task, image_shape=shape, recipe=replace(task.recipe, crop=crop))
 
 
-def task_code(task: Task) -> str:
-    """Fingerprint of the facts of a task that change its numbers; the images have their own."""
-    facts = (task.recipe, task.image_shape, task.num_classes, task.pretrained, task.logit_indices)
+def task_code(task: Task, image_size: int) -> str:
+    """Fingerprint of the facts of a task that change its numbers at that size; the images have their own."""
+    recipe = sized(task, image_size).recipe
+    facts = (recipe, task.image_shape, task.num_classes, task.pretrained, task.logit_indices)
     return fingerprint(repr(facts))

@@ -98,7 +98,7 @@ def _changed(row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]], methods:
     if row["method"] in methods:
         today["method_code"] = registry.method_code(methods[row["method"]])
     with suppress(DabenchError):  # a task that is not known here is said to be so when its turn comes
-        today["task_code"] = registry.task_code(_task(row, tasks)[1])
+        today["task_code"] = registry.task_code(_task(row, tasks)[1], row["image_size"])
     return [name for name in CODE if name in today and today[name] != row[name]]
 
 

@@ -11,9 +11,10 @@ def made(**changed):
     row = {
         "key": "k",
         "task": task.name,
+        "image_size": task.image_shape[1],
         "method": "dann",
         "method_code": registry.method_code(registry.method_files()["dann"]),
-        "task_code": registry.task_code(task),
+        "task_code": registry.task_code(task, task.image_shape[1]),
         "core_code": registry.core_code(),
         **changed,
     }
@@ -48,5 +49,12 @@ def test_a_row_whose_code_is_not_here_is_unchecked(changed, what):
 
 def test_the_parameter_of_a_camera_leaves_a_row_fresh():
     task = registry.task("imagenet-rotated[angle=30]")
-    changed = {"task": task.name, "task_code": registry.task_code(task)}
+    changed = {"task": task.name, "task_code": registry.task_code(task, task.image_shape[1])}
     assert provenance.age_of(made(**changed)) == provenance.Age({}, {})
+
+
+def test_the_code_of_a_task_is_that_of_the_size_it_ran_at():
+    task = registry.task("pacs-art-cartoon")
+    small = {"task": task.name, "image_size": 64, "task_code": registry.task_code(task, 64)}
+    assert provenance.age_of(made(**small)) == provenance.Age({}, {})
+    assert provenance.age_of(made(**small | {"image_size": 224})) == provenance.Age({"k": "task"}, {})

@@ -184,3 +184,9 @@ def test_a_methods_code_covers_the_building_blocks_it_uses(tmp_path, monkeypatch
     unchanged = code_of(source_only)
     monkeypatch.undo()
     assert code_of(source_only) == unchanged
+
+
+def test_a_task_at_another_size_shifts_its_images_in_proportion():
+    task = registry.sized(registry.task("pacs-art-cartoon"), 56)
+    assert task.image_shape == (3, 56, 56)
+    assert task.recipe.crop == 4  # 16 of 224

@@ -149,7 +149,7 @@ def test_a_picture_brings_its_caption(made):
 
 def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
     dann, floor = (registry.method_code(registry.method_files()[name]) for name in ("dann", "source_only"))
-    task = registry.task_code(registry.task("shapes-power"))
+    task = registry.task_code(registry.task("shapes-power"), 32)
     today = {"task_code": task, "method_code": dann, "core_code": registry.core_code()}
     older = today | {"key": "newer, of an older task", "task_code": "older", "created": "2026-02-01T00:00:00Z"}
     rows = [row("shapes-power", "dann", 0, 0.8, **today), row("shapes-power", "dann", 0, 0.3, **older)]
