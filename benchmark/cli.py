@@ -26,6 +26,8 @@ from rich.text import Text
 from dabench.core import DabenchError, MissingData, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dabench.core import Task
     from dabench.plan import Place, Planned
     from dabench.provenance import Age
@@ -317,8 +319,6 @@ def report(
     pictures: Pictures = False,
 ) -> None:
     """Write leaderboard.md and its figures, or a site, from the stored rows."""
-    from dabench import provenance
-
     if site is not None:
         from dabench import site as sites
 
@@ -328,10 +328,15 @@ def report(
         size = sum(map(len, made.values())) / 1e6
         out.print(f"{site / 'index.html'}: {len(made)} files, {size:.1f} MB; open it in a browser", markup=False)
         return
-    age = provenance.age(results)
+    import pyarrow as pa
+
+    from dabench import provenance
+
+    rows = _rows(format, results)
+    age = provenance.age_of(pa.Table.from_pandas(rows[list(provenance.COLUMNS)], preserve_index=False))
     figures = output.with_name(f"{output.stem}-figures") if output else results / "figures"
     output = output or Path("leaderboard.tex" if format is Format.latex else f"leaderboard.{format}")
-    files = _rendered(format, results, output, figures, age, select)
+    files = _rendered(format, rows, results, output, figures, age, select)
     _say_what_was_set_aside(results)
     for words in provenance.summary(age):
         err.print(f"note: {words}", markup=False)
@@ -347,10 +352,10 @@ def report(
     raise typer.Exit(1 if wrong else 0)
 
 
-def _rendered(format: Format, results: Path, output: Path, figures: Path, age: Age, select: str) -> dict[Path, str]:
-    """Each file that the rows give, and its text."""
-    from dabench import registry, store, studies
+def _rows(format: Format, results: Path) -> pd.DataFrame:
+    """The stored rows, with the columns that the format asks for; raises DabenchError where there are none."""
     from dabench import report as reports
+    from dabench import store
 
     if format in (Format.md, Format.latex):
         rows = reports.load(results)
@@ -358,6 +363,16 @@ def _rendered(format: Format, results: Path, output: Path, figures: Path, age: A
         rows = store.frame(results, (name for name in store.SCHEMA.names if store.SCHEMA.field(name).type != "binary"))
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
+    return rows
+
+
+def _rendered(
+    format: Format, rows: pd.DataFrame, results: Path, output: Path, figures: Path, age: Age, select: str
+) -> dict[Path, str]:
+    """Each file that the rows give, and its text."""
+    from dabench import registry, studies
+    from dabench import report as reports
+
     if format is Format.csv:
         return {output: rows.to_csv(index=False)}
     if format is Format.json:

@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow as pa
 from tabulate import tabulate
 
-from dabench import plots, standings, statistics, store
+from dabench import plots, provenance, standings, statistics, store
 from dabench.core import Reference, Setting, Task
 from dabench.provenance import TODAY, Age
 from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
 from dabench.studies import Study, Trial, searched_keys
 from dabench.studies import chosen as chosen_trial
 
-COLUMNS = standings.COLUMNS
+COLUMNS = list(dict.fromkeys([*standings.COLUMNS, *provenance.COLUMNS]))
 _NONE = "-"
 _GAPS = "gap-closed.svg"
 _LAST_NAME = "last checkpoint"
@@ -63,8 +63,10 @@ def _evidence(rows: pd.DataFrame, age: Age = TODAY, select: str = LAST, studies:
     # The long columns are fetched once, when the rows have found their places.
     short = rows.drop(columns=standings.LONG).assign(at=np.arange(len(rows)))
     placed = standings.on_benches(standings.current(short, age.stale))
-    keys = placed["key"]
-    placed = placed.assign(unchecked=keys.isin(list(age.unchecked)), searched=keys.isin(list(searched_keys(studies))))
+    placed = placed.assign(
+        unchecked=standings.among(placed["key"], age.unchecked),
+        searched=standings.among(placed["key"], searched_keys(studies)),
+    )
     ok = placed[placed["status"] == "ok"].reset_index(drop=True)
     ok = pd.concat([ok, rows[standings.LONG].iloc[ok["at"]].set_axis(ok.index)], axis=1)
     chosen = standings.choices(ok)
