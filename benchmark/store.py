@@ -164,7 +164,11 @@ def _open(path: Path, columns: Sequence[str] = SCHEMA.names) -> pa.Table | None:
         table = pq.ParquetFile(path, pre_buffer=False).read(columns=list(columns), use_threads=False)
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError, ValueError):
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if getattr(error, "errno", None):  # the system would not read it; bad content has no error number
+            raise DabenchError(f"cannot read {path}: {os.strerror(error.errno)}; it is left as it is") from error
         path.replace(path.with_suffix(".parquet.corrupt"))
         return None
     schema = _schema(tuple(columns))

@@ -65,6 +65,15 @@ def test_a_truncated_file_is_set_aside_and_its_cells_run_again(tmp_path):
     assert len(store.corrupt(tmp_path)) == 1
 
 
+def test_a_file_that_the_system_will_not_open_is_not_taken_for_corrupt(tmp_path):
+    path = store.path_of(tmp_path, "a-b", "dann")
+    path.parent.mkdir()
+    path.symlink_to(path)
+    with pytest.raises(DabenchError, match=r"dann\.parquet: Too many levels of symbolic links"):
+        store.load(tmp_path)
+    assert path.is_symlink()
+
+
 def _write_many(folder, first):
     for seed in range(first, first + 15):
         store.write(folder, [row(seed)])
@@ -77,6 +86,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path):
         writer.start()
     for writer in writers:
         writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(store.statuses(tmp_path)) == 30
 
 
