@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import multiprocessing
 import os
@@ -30,6 +31,8 @@ from dabench.plan import Place, Planned, State
 Answer = TypeVar("Answer")
 
 _HEARTBEAT = 0.2  # seconds between looks at the workers, and between a worker's words of progress
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
     """Computes one cell; whatever its method raises becomes a row."""
     worker = os.getpid()
     listen(Progress(planned, worker, "loading", 0, 1, math.nan, 0.0))
+    _keep_freed_memory()
     from dabench.cell import measure
 
     last = [time.monotonic(), 0.0, 0]
@@ -103,6 +107,15 @@ def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
         return Finished(planned, worker, _row(planned, "refused", why, place), why)
     trace = "".join(traceback.format_exception(outcome))
     return Finished(planned, worker, _row(planned, "failed", why, place), why, trace)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """glibc hands every large tensor's pages back when it is freed, and each step then pays for them again."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(parameter, 2**30)
 
 
 def caught(call: Callable[[], Answer]) -> Answer | Exception:
