@@ -1,5 +1,7 @@
+import ctypes
 import os
 import random
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -211,3 +213,15 @@ def test_the_listener_hears_each_cell_start_and_end(tiny_task, place, tmp_path):
     assert [word.planned.key for word in ends] == [each.key for each in cells]
     assert isinstance(heard[0], runner.Progress)
     assert {word.worker for word in heard} == {os.getpid()}
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone gives large tensors back at once")
+def test_the_memory_of_a_step_serves_the_next(tiny_task, place, tmp_path):
+    sweep(tiny_task, "source_only", place, tmp_path)
+    numbers = torch.ones(2**24)
+    pages = numbers.nbytes // resource.getpagesize()
+    del numbers
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages
