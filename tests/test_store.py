@@ -1,8 +1,8 @@
 import errno
-import multiprocessing
 import os
 import signal
-import time
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -74,37 +74,36 @@ def test_a_file_that_the_system_will_not_open_is_not_taken_for_corrupt(tmp_path)
     assert path.is_symlink()
 
 
-def _write_many(folder, first):
-    for seed in range(first, first + 15):
-        store.write(folder, [row(seed)])
+WRITER = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from dabench import store
+
+folder, first, rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for seed in range(first, first + rows) if rows else count(first):
+    row = {"key": f"k{seed}", "task": "a-b", "method": "dann", "seed": seed, "status": "ok"}
+    store.write(folder, [{**row, "predictions": os.urandom(100_000)}])
+"""
+
+
+def writer(folder, first, rows=0):
+    """A process that writes as many rows one by one, for ever where none are asked for."""
+    return subprocess.Popen([sys.executable, "-c", WRITER, folder, str(first), str(rows)])
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path):
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_write_many, args=(tmp_path, first)) for first in (0, 100)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    writers = [writer(tmp_path, first, rows=15) for first in (0, 100)]
+    assert [each.wait() for each in writers] == [0, 0]
     assert len(store.statuses(tmp_path)) == 30
 
 
-def _write_for_ever(folder):
-    seed = 0
-    while True:
-        store.write(folder, [row(seed, predictions=os.urandom(100_000))])
-        seed += 1
-
-
 def test_a_killed_writer_leaves_a_readable_file(tmp_path):
-    writer = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(tmp_path,))
-    writer.start()
-    deadline = time.monotonic() + 60
-    while len(store.statuses(tmp_path)) < 5 and time.monotonic() < deadline:
+    process = writer(tmp_path, 0)
+    while len(store.statuses(tmp_path)) < 5 and process.poll() is None:
         pass
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.join()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     assert len(store.statuses(tmp_path)) >= 5
     assert store.corrupt(tmp_path) == []
     store.write(tmp_path, [row(10_000)])
