@@ -12,6 +12,12 @@ from dabench.plan import Place
 from dabench.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
 
 
+def answers(accuracy, images=1000):
+    """Right on the first images, wrong on the rest."""
+    right = round(accuracy * images)
+    return {"truth": bytes(images), "predictions": bytes(right) + bytes([1]) * (images - right), "n_test": images}
+
+
 def row(variant, accuracy, seed=0, task="t", labels=0, **more):
     known = {
         "key": f"{task}{variant}{seed}{labels}",
@@ -26,7 +32,7 @@ def row(variant, accuracy, seed=0, task="t", labels=0, **more):
         "source_before": 0.8,
         "source_after": 0.7,
         "checkpoint_accuracy": [accuracy],
-        "n_test": 1000,
+        **answers(accuracy or 0.0),
     }
     return {**known, **more}
 
@@ -159,6 +165,18 @@ def test_the_worst_angle_is_the_one_with_none_below_it():
     assert rule.judge(curve(0.4, 0.4, 0.4)).outcome is Outcome.NOT_REPRODUCED
 
 
+def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
+    rows = [
+        each
+        for task, accuracy in (("a", 0.888), ("b", 0.797), ("c", 0.767))
+        for each in seeds("source_only", accuracy, accuracy, task=task)
+    ]
+    verdict = NoneLower("b", ("a", "c"), Of("source_only")).judge(rows)
+    # As two draws of images these intervals overlap; on the same ones nobody is right at c and wrong at b.
+    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert "difference -3.0" in verdict.evidence
+
+
 def test_one_refuted_part_refutes_the_whole_and_one_missing_part_leaves_it_open():
     rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
     holds, fails, lacks = Higher("t", NOGRL, GRL), Higher("t", GRL, NOGRL), Higher("u", NOGRL, GRL)
@@ -225,10 +243,7 @@ def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(
     study = STUDIES[paper](Here(tmp_path, lambda backbone: weights))
     planned = reproduce.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
     results = {
-        name: [
-            {**row(each.identity["variant"], 0.5, each.cell.seed), **each.identity, "truth": b"", "predictions": b""}
-            for each in cells
-        ]
+        name: [{**row(each.identity["variant"], 0.5, each.cell.seed), **each.identity} for each in cells]
         for name, cells in planned.by_experiment.items()
     }
     for table in study.tables:
