@@ -190,12 +190,17 @@ class Of:
         return quantity(values, _error(found[0], measure), self.missing(task, rows))
 
 
+def _shared(one: Mapping[int, Row], other: Mapping[int, Row], both: str) -> list[int]:
+    """The seeds that two sets of rows share; raises DabenchError where there are none."""
+    if seeds := sorted(one.keys() & other.keys()):
+        return seeds
+    raise DabenchError(f"{both} share no seed")
+
+
 def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
     """The first variant's measure less the second's, paired by seed; raises DabenchError where no seed is shared."""
     one, other = first.rows(task, rows), second.rows(task, rows)
-    seeds = sorted(one.keys() & other.keys())
-    if not seeds:
-        raise DabenchError(f"{first} and {second} on {task} share no seed")
+    seeds = _shared(one, other, f"{first} and {second} on {task}")
     values = [measure.of(one[seed]) - measure.of(other[seed]) for seed in seeds]
     error = math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure))
     return quantity(values, error, first.missing(task, rows) + second.missing(task, rows))
@@ -329,7 +334,7 @@ class NoneLower:
         worst, untouched = min(gains, key=lambda task: gains[task].mean), self.others[0]
         evidence = f"{self.task} {here}; lowest elsewhere {worst} {elsewhere[worst]}, difference {gains[worst]}; "
         evidence += f"{untouched} {elsewhere[untouched]}"
-        if why := _lacking([here, *elsewhere.values()]):
+        if why := _lacking([here, *elsewhere.values()]) or _lacking(gains.values(), interval=False):
             return Verdict(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
         holds = not gains[worst].high < 0 and gains[untouched].low > 0
         return Verdict(Outcome.REPRODUCED if holds else Outcome.NOT_REPRODUCED, evidence)
@@ -337,15 +342,13 @@ class NoneLower:
     def _gain(self, task: str, rows: Sequence[Row]) -> Quantity:
         """The accuracy on the other task less that here."""
         there, here = self.of.rows(task, rows), self.of.rows(self.task, rows)
-        seeds = sorted(there.keys() & here.keys())
-        if not seeds:
-            raise DabenchError(f"{self.of} on {task} and {self.task} share no seed")
+        seeds = _shared(there, here, f"{self.of} on {task} and {self.task}")
         values = [there[seed]["accuracy"] - here[seed]["accuracy"] for seed in seeds]
         first, second = there[seeds[0]], here[seeds[0]]
         if first["truth"] != second["truth"]:
             raise DabenchError(f"{task} and {self.task} do not score the same test images")
-        moved = _right(first).astype(float) - _right(second)
-        return quantity(values, moved.std() / math.sqrt(len(moved)))
+        errors = statistics.paired_image_errors(np.array([_right(first), _right(second)], dtype=float))
+        return quantity(values, errors[0, 1])
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,14 @@ def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
     assert "difference -3.0" in verdict.evidence
 
 
+def test_places_of_a_curve_that_share_one_seed_are_not_judged():
+    rows = [row("source_only", 0.4, seed, task="b") for seed in (0, 1)]
+    rows += [row("source_only", 0.8, seed, task="a") for seed in (1, 2)]
+    verdict = NoneLower("b", ("a",), Of("source_only")).judge(rows)
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "one seed" in verdict.evidence
+
+
 def test_one_refuted_part_refutes_the_whole_and_one_missing_part_leaves_it_open():
     rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
     holds, fails, lacks = Higher("t", NOGRL, GRL), Higher("t", GRL, NOGRL), Higher("u", NOGRL, GRL)
