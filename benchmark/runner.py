@@ -111,7 +111,7 @@ def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
 
 @cache
 def _keep_freed_memory() -> None:
-    """glibc hands every large tensor's pages back when it is freed, and each step then pays for them again."""
+    """Has malloc keep what is freed: glibc gives large tensors back at once, and each step pays for them again."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):

@@ -169,7 +169,7 @@ def _open(path: Path, columns: Sequence[str] = SCHEMA.names) -> pa.Table | None:
     except (pa.ArrowException, OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         if number is not None:  # the system would not read it; bad content has no error number
-            raise DabenchError(f"cannot read {path}: {os.strerror(number)}; it is left as it is") from error
+            raise DabenchError(f"cannot read {path}: {os.strerror(number)}; mend that and try again") from error
         path.replace(path.with_suffix(".parquet.corrupt"))
         return None
     schema = _schema(tuple(columns))
