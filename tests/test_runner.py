@@ -224,4 +224,4 @@ def test_the_memory_of_a_step_serves_the_next(tiny_task, place, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         torch.ones(2**24)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3 * pages  # ten times as many were they given back
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3 * pages
