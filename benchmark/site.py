@@ -378,12 +378,11 @@ def _confusions(
         for row in piece.itertuples():
             if row.key not in places or row.truth is None or row.predictions is None or not row.n_test > 0:
                 continue
-            wide = np.uint8 if len(row.truth) == row.n_test else np.dtype("<u2")
-            truth = np.frombuffer(row.truth, wide)
+            truth = store.classes(row.truth, row.n_test)
             for sums, encoded in ((after, row.predictions), (before, row.predictions_before)):
                 if encoded is None:
                     continue
-                counts = _counts(truth, np.frombuffer(encoded, wide))
+                counts = _counts(truth, store.classes(encoded, row.n_test))
                 for cell in places[row.key]:
                     sums[cell] = _sum(sums[cell], counts) if cell in sums else counts
     return {at: _shares(each) for at, each in before.items()}, {at: _shares(each) for at, each in after.items()}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 from scipy import stats
 
-from dabench import statistics
+from dabench import statistics, store
 from dabench.core import DabenchError, Setting
 
 _IN_CACHE = 4096  # lines of ten numbers that the processor keeps near while it ranks them
@@ -267,14 +267,9 @@ def _collapsed(rows: pd.DataFrame) -> np.ndarray:
     collapsed = np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0
     for at in np.flatnonzero(collapsed & rows["predictions"].notna().to_numpy()):
         recall = np.asarray(rows["per_class"].iloc[at], dtype=float)
-        predicted = np.unique(_classes(rows["predictions"].iloc[at], rows["n_test"].iloc[at]))
+        predicted = np.unique(store.classes(rows["predictions"].iloc[at], rows["n_test"].iloc[at]))
         collapsed[at] = bool(set(np.flatnonzero(recall <= 0)) - set(predicted))
     return collapsed
-
-
-def _classes(answers: bytes, n_test: float) -> np.ndarray:
-    """Stored classes as numbers: a byte each, or two."""
-    return np.frombuffer(answers, dtype=np.uint8 if len(answers) == n_test else np.uint16)
 
 
 def _image_level(
@@ -295,9 +290,10 @@ def _image_level(
         after, before, truth = ([answers[name][at] for at in places] for name in ANSWERS)
         if any(len({*map(len, many), len(truth[0])}) > 1 for many in (after, before, truth)) or len(set(truth)) > 1:
             continue
-        kind = np.uint8 if len(truth[0]) == rows["n_test"].iloc[places[0]] else np.uint16
+        n_test = rows["n_test"].iloc[places[0]]
+        labels = store.classes(truth[0], n_test)
         right, was_right = (
-            (np.frombuffer(b"".join(many), kind).reshape(len(many), -1) == np.frombuffer(truth[0], kind)).mean(axis=0)
+            (store.classes(b"".join(many), n_test * len(many)).reshape(len(many), -1) == labels).mean(axis=0)
             for many in (after, before)
         )
         hits[cell] = right

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
@@ -214,3 +215,8 @@ def statuses(results: Path) -> dict[str, str]:
     """The status of every stored cell by its key."""
     table = load(results, ["key", "status"])
     return dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def classes(answers: bytes, n_test: float) -> np.ndarray:
+    """Stored predictions or labels of `n_test` test images as numbers: a byte each, or two above 256 classes."""
+    return np.frombuffer(answers, "<u1" if len(answers) == n_test else "<u2")

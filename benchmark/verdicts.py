@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dabench import statistics
+from dabench import statistics, store
 from dabench.core import DabenchError
 from dabench.plan import ALL
 
@@ -80,8 +80,8 @@ def _best(row: Row) -> float:
 
 def _right(row: Row) -> np.ndarray:
     """Whether each test image is answered rightly."""
-    kind = np.uint8 if len(row["truth"]) == row["n_test"] else np.uint16
-    return np.frombuffer(row["predictions"], kind) == np.frombuffer(row["truth"], kind)
+    predictions, labels = (store.classes(row[name], row["n_test"]) for name in ("predictions", "truth"))
+    return predictions == labels
 
 
 def _late_gain(row: Row) -> float:

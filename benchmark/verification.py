@@ -20,8 +20,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dabench import plan, registry, runner, store
 from dabench.core import DabenchError, Task
 from dabench.plan import Place, Planned, Request, State
@@ -202,8 +200,7 @@ def _distance(column: str, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
         return 0.0
     if len(stored[column]) != len(now[column]):
         return 1.0
-    width = np.uint8 if len(now[column]) == now["n_test"] else np.uint16
-    then, today = (np.frombuffer(row[column], dtype=width) for row in (stored, now))
+    then, today = (store.classes(row[column], now["n_test"]) for row in (stored, now))
     return float((then != today).mean())
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,3 +131,9 @@ def test_rows_of_an_older_schema_still_load(tmp_path):
     (back,) = store.load(tmp_path).to_pylist()
     assert back["accuracy"] == 0.5
     assert back["ece"] is None
+
+
+@pytest.mark.parametrize("kind", ["<u1", "<u2"])
+def test_classes_reads_what_a_cell_writes_of_few_and_of_many_classes(kind):
+    answers = np.array([0, 3, 255, 7])
+    assert (store.classes(answers.astype(kind).tobytes(), len(answers)) == answers).all()
