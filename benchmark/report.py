@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,9 +334,20 @@ def _published(references: Sequence[Reference], bench: Mapping[str, Any], rows: 
 
 
 def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
-    """The main table of a bench: methods grouped by setting, a column for each task."""
-    tasks = sorted(cells["task"].unique())
+    """The tables of a bench: a column for each task; below, a line for each whose camera is not as it stands."""
     usual = int(cells["seeds"].mode().max())
+    moved = cells["task"].str.contains("[", regex=False) & ~cells["task"].isin(published.tasks)
+    text = f"n = {_count(usual, 'seed')} unless given.\n\n"
+    if not moved.all():
+        text += _by_task(cells[~moved], published, usual)
+    if moved.any():
+        text += "\n" * (not moved.all()) + _by_camera(cells[moved], usual)
+    return text
+
+
+def _by_task(cells: pd.DataFrame, published: _Published, usual: int) -> str:
+    """Methods grouped by setting, a column for each task."""
+    tasks = sorted(cells["task"].unique())
     columns = [column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]]
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
     floor = cells.groupby("task")["before"].mean().dropna()
@@ -354,8 +366,23 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
         lines.append(line)
         shown = setting
     header = ["setting", "method", *(f"{task}, published" if paper else task for task, paper in columns)]
-    text = f"n = {_count(usual, 'seed')} unless given.\n\n"
-    return text + _table(header, lines, align=["left", "left", *["right"] * len(columns)])
+    return _table(header, lines, align=["left", "left", *["right"] * len(columns)])
+
+
+def _by_camera(cells: pd.DataFrame, usual: int) -> str:
+    """A line for each task: the points of a curve are many, its methods few."""
+    by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
+    variants = [variant for _, variant in _order(cells)]
+    lines = [
+        [task, *(by_place.get((task, variant), _NONE) for variant in variants)]
+        for task in sorted(cells["task"].unique(), key=_natural)
+    ]
+    return _table(["task", *variants], lines, align=["left", *["right"] * len(variants)])
+
+
+def _natural(name: str) -> list[str | float]:
+    """A name's parts by which 30 comes before 120."""
+    return [float(part) if at % 2 else part for at, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", name))]
 
 
 def _accuracy(cell, usual: int) -> str:

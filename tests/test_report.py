@@ -137,6 +137,18 @@ def test_what_differs_in_conditions_never_shares_a_table(tmp_path, column, other
     assert "dann" not in own
 
 
+def test_the_points_of_a_camera_curve_are_lines_in_the_order_of_the_angles(tmp_path):
+    turned = [f"imagenette-rotated[angle={angle}]" for angle in (120, 30)]
+    rows = [cell("source_only", 0.75, task=task) for task in ["imagenette-rotated", *turned]]
+    text = report.leaderboard(stored(tmp_path, *rows, cell("dann", 0.9, task=turned[0])))
+    columns = next(row for row in text.splitlines() if row.startswith("| setting ") and "imagenette" in row)
+    assert "[angle=" not in columns
+    lines = [[part.strip() for part in row.strip("|").split("|")] for row in text.splitlines() if "[angle=" in row]
+    assert [turned[1], "75.0 ± 0.4", "-"] in lines
+    assert [turned[0], "75.0 ± 0.4", "90.0 ± 0.4"] in lines
+    assert lines.index([turned[1], "75.0 ± 0.4", "-"]) + 1 == lines.index([turned[0], "75.0 ± 0.4", "90.0 ± 0.4"])
+
+
 def test_label_budgets_have_tables_of_their_own_with_floor_and_ceiling(tmp_path):
     rows = stored(
         tmp_path,
