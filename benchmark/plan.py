@@ -208,23 +208,26 @@ def _decoders() -> str:
 
 
 def seconds_expected(planned: tuple[Planned, ...], results: Path) -> float | None:
-    """How long the cells to run would take one after the other, from past rows; None without any."""
-    names = ("task", "method", "backbone", "image_size", "budget", "status", "seconds", "seconds_scoring")
+    """How long the cells to run would take one after the other, from the past rows most like each; None without any."""
+    names = ("method", "task", "backbone", "image_size", "budget", "status", "seconds", "seconds_scoring")
     past: dict[tuple[Any, ...], list[float]] = {}
     for row in store.load(results, names).to_pylist():
         if row["status"] == "ok":
             spent = (row["seconds"] + row["seconds_scoring"]) / row["budget"]
-            past.setdefault((row["method"], row["task"], row["backbone"], row["image_size"]), []).append(spent)
+            for kind in _kinds(row["method"], row["task"], row["backbone"], row["image_size"]):
+                past.setdefault(kind, []).append(spent)
     waiting = [each for each in planned if each.state is State.RUN]
     if not past or not waiting:
         return None if waiting else 0.0
-    typical = statistics.median(spent for many in past.values() for spent in many)
-    return sum(
-        each.cell.budget
-        * statistics.median(
-            past.get(
-                (each.cell.variant.name, each.identity["task"], each.cell.backbone, each.cell.image_size), [typical]
-            )
-        )
-        for each in waiting
-    )
+    typical = {kind: statistics.median(many) for kind, many in past.items()}
+    expected = 0.0
+    for each in waiting:
+        cell = each.cell
+        kinds = _kinds(cell.variant.name, each.identity["task"], cell.backbone, cell.image_size)
+        expected += cell.budget * next(typical[kind] for kind in kinds if kind in typical)
+    return expected
+
+
+def _kinds(method: str, task: str, backbone: str, image_size: int) -> tuple[tuple[Any, ...], ...]:
+    """From the same cell under another seed to any cell at all."""
+    return (method, task, backbone, image_size), (method, backbone, image_size), (backbone, image_size), ()

@@ -205,6 +205,20 @@ def test_past_rows_tell_how_long_a_sweep_takes(tiny_task, place, tmp_path):
     assert plan.seconds_expected(waiting[:1], tmp_path) == 0
 
 
+def test_a_cell_is_expected_to_take_as_long_as_its_method_did_on_another_task(tiny_task, place, tmp_path):
+    (cell,) = planned(tiny_task, "dann", place, tmp_path)
+    past = dict(backbone=cell.cell.backbone, image_size=cell.cell.image_size, budget=0.5, status="ok")
+    rows = [
+        dict(past, key="a", task="elsewhere", method="source_only", seconds=0.0, seconds_scoring=1.0),
+        dict(past, key="b", task="elsewhere", method="dann", seconds=30.0, seconds_scoring=2.0),
+        dict(past, key="c", task="large", method="dann", seconds=900.0, seconds_scoring=1.0, backbone="vgg16"),
+    ]
+    store.write(tmp_path, rows[:1])
+    assert plan.seconds_expected((cell,), tmp_path) == pytest.approx(2 * cell.cell.budget)
+    store.write(tmp_path, rows[1:])
+    assert plan.seconds_expected((cell,), tmp_path) == pytest.approx(64 * cell.cell.budget)
+
+
 def test_the_listener_hears_each_cell_start_and_end(tiny_task, place, tmp_path):
     heard = []
     cells = planned(tiny_task, "source_only", place, tmp_path, seeds=(0, 1))
