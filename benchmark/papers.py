@@ -233,6 +233,7 @@ def adapternet(here: Here) -> Study:
             ),
             "initialisation": experiment("source_only,adapternet,adapternet[init=random]"),
             "presets": experiment("adapternet," + ",".join(presets.values())),
+            "another angle": experiment(f"source_only,{tuned[0]},{tuned[1]},adapternet", at[90]),
             "figure 2": experiment("source_only", rotated, parameter="angle", values=angles),
             "samples": experiment(
                 f"adapternet,{','.join(tuned)},finetune_all,source_only,adapternet_unlabelled",
@@ -267,6 +268,13 @@ def adapternet(here: Here) -> Study:
                     Line("AdapterNet, as it stands", Of("adapternet")),
                     *(Line(label, Of(variant)) for label, variant in presets.items()),
                 ),
+            ),
+            Table(
+                title="Tried beside it: 90 degrees (150 is the worst angle for the paper's network, not for each)",
+                experiment="another angle",
+                columns=(("colours turned by 90 degrees", at[90]),),
+                lines=tuple(Line(line.label, line.of) for line in (*lines[:3], lines[4])),
+                measures=(ACCURACY, DROP),
             ),
         ),
         claims=(
