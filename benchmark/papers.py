@@ -220,6 +220,7 @@ def adapternet(here: Here) -> Study:
         "deeper: 10 layers": "adapternet[depth=10]",
         "wider: 8 hidden channels for each of the image's": "adapternet[width=8]",
         "3x3 convolutions": "adapternet[kernel=3]",
+        "three times the learning rate": "adapternet[lr=0.01]",
         "ten times the learning rate": "adapternet[lr=0.03]",
     }
     columns = (("colour rotation", rotated), ("power function", power))
