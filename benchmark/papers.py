@@ -593,7 +593,12 @@ def nogrl(here: Here) -> Study:
 
 def activation_shaping(here: Here) -> Study:
     """Li, Soueidan and Al Najjar: binary activations, masked by chance, while training on the source."""
-    backbone, substitutions = _network(here, "resnet18", "tf_efficientnet_lite0")
+    # What stands in has shortcuts everywhere too: a binary map has no gradient, and nothing else leads past it.
+    backbone, substitutions = _network(here, "resnet18", "resnet20")
+    size = here.image_size
+    if size is None and backbone == "resnet20":
+        size = 32
+        substitutions.append(Substitution("224 px", "32 px", "the size that resnet20 is made for"))
     substitutions += _size(here, 224)
     cartoon, sketch, photo = tasks = tuple(f"pacs-art-{target}" for target in ("cartoon", "sketch", "photo"))
     shaped = "activation_shaping"
@@ -608,7 +613,7 @@ def activation_shaping(here: Here) -> Study:
             tasks=",".join(tasks),
             methods=methods,
             backbone=backbone,
-            image_size=here.image_size,
+            image_size=size,
             protocol="transductive",
             **more,  # type: ignore[arg-type]
         )

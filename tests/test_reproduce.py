@@ -269,7 +269,8 @@ def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
     study = papers.adapternet(Here(tmp_path, lambda backbone: False))
     assert [each.given for each in study.substitutions] == ["resnet8", "the synthetic shapes"]
     study = papers.activation_shaping(Here(tmp_path, lambda backbone: False))
-    assert [each.own for each in study.substitutions] == ["resnet18"]
+    assert [(each.own, each.given) for each in study.substitutions] == [("resnet18", "resnet20"), ("224 px", "32 px")]
+    assert {(each.backbone, each.image_size) for each in study.experiments.values()} == {("resnet20", 32)}
     study = papers.activation_shaping(Here(tmp_path, lambda backbone: True))
     assert not study.substitutions
     study = papers.activation_shaping(Here(tmp_path, lambda backbone: True, "resnet50", 112))
