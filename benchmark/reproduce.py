@@ -119,11 +119,19 @@ def _request(experiment: Experiment, scale: float, seeds: tuple[int, ...] | None
 
 
 def write(planned: PlannedStudy, data: Path, cache: Path, results: Path) -> tuple[str, Path]:
-    """Writes the page from the rows and pictures that are there, and its curves; returns the page and its path."""
+    """Writes the page from the rows and pictures that are there, and its curves; returns the page and its path.
+
+    Raises DabenchError where an earlier page would give way to one without a single row.
+    """
     stored = _stored(results)
     folders = {"DABENCH_DATA": data, "DABENCH_CACHE": cache}
     rows = {name: rows_of(cells, stored, folders) for name, cells in planned.by_experiment.items()}
     page = results / "reproductions" / f"{planned.study.name}.md"
+    if page.exists() and not any(each.key in stored for cells in planned.by_experiment.values() for each in cells):
+        raise DabenchError(
+            f"no cell of {planned.study.name} is stored under these conditions, so {page} stays as it is; give the "
+            "--scale, --backbone and --image-size that it names, and the data (see dabench data status)"
+        )
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         for drawn in planned.curves:

@@ -277,6 +277,16 @@ def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
     assert [each.given for each in study.substitutions] == ["resnet50", "112 px"]
 
 
+def test_a_page_with_rows_never_gives_way_to_one_without(tmp_path):
+    data, cache, results = (tmp_path / name for name in ("data", "cache", "results"))
+    planned = reproduce.plan_study(papers.nogrl(Here(data, lambda backbone: True)), 0.1, (0,), data, cache, results)
+    _, page = reproduce.write(planned, data, cache, results)
+    page.write_text("three seeds of work")
+    with pytest.raises(DabenchError, match="stays as it is; give the --scale"):
+        reproduce.write(planned, data, cache, results)
+    assert page.read_text() == "three seeds of work"
+
+
 def test_an_unknown_paper_suggests_the_nearest(tmp_path):
     with pytest.raises(DabenchError, match="did you mean 'adapternet'"):
         reproduce.study("adapter", tmp_path)
