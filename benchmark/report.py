@@ -347,7 +347,7 @@ def _accuracies(cells: pd.DataFrame, published: _Published) -> str:
 
 def _by_task(cells: pd.DataFrame, published: _Published, usual: int) -> str:
     """Methods grouped by setting, a column for each task."""
-    tasks = sorted(cells["task"].unique())
+    tasks = _in_order(cells["task"])
     columns = [column for task in tasks for column in ((task, False), (task, True))[: 1 + (task in published.tasks)]]
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
     floor = cells.groupby("task")["before"].mean().dropna()
@@ -375,9 +375,13 @@ def _by_camera(cells: pd.DataFrame, usual: int) -> str:
     variants = [variant for _, variant in _order(cells)]
     lines = [
         [task, *(by_place.get((task, variant), _NONE) for variant in variants)]
-        for task in sorted(cells["task"].unique(), key=_natural)
+        for task in _in_order(cells["task"])
     ]
     return _table(["task", *variants], lines, align=["left", *["right"] * len(variants)])
+
+
+def _in_order(tasks: pd.Series) -> list[str]:
+    return sorted(tasks.unique(), key=_natural)
 
 
 def _natural(name: str) -> list[str | float]:
@@ -417,11 +421,11 @@ def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
         bad = rows[rows["status"] == status]
         for (variant, reason), group in bad.groupby(["variant", "reason"], sort=True):
             seeds = f", seeds {_names(sorted(group['seed'].unique()))}" if status == "failed" else ""
-            tasks = _names(sorted(group["task"].unique()))
+            tasks = _names(_in_order(group["task"]))
             notes.append(f"{status.capitalize()}: {variant} on {tasks}{seeds}: {_plain(reason)}")
     ok = rows[rows["status"] == "ok"]
     for partial, group in ok[ok["partial"] != ""].groupby("partial", sort=True):
-        notes.append(f"Partial data on {_names(sorted(group['task'].unique()))}: {_plain(partial)}")
+        notes.append(f"Partial data on {_names(_in_order(group['task']))}: {_plain(partial)}")
     if len(ok) and ok["budget"].iloc[0] < 1:
         notes.append(f"Reduced budget: {ok['budget'].iloc[0]:g} of the steps a full run takes.")
     stale = ok[ok["stale"]]
@@ -440,14 +444,14 @@ def _bench_notes(rows: pd.DataFrame, published: _Published) -> list[str]:
 
 def _by_variant(rows: pd.DataFrame) -> str:
     groups = rows.groupby("variant", sort=True)["task"]
-    return "; ".join(f"{variant} on {_names(sorted(tasks.unique()))}" for variant, tasks in groups)
+    return "; ".join(f"{variant} on {_names(_in_order(tasks))}" for variant, tasks in groups)
 
 
 def _beside_accuracy(cells: pd.DataFrame) -> str:
     place = {line: position for position, line in enumerate(_order(cells))}
     cells = cells.assign(place=[place[line] for line in zip(cells["setting"], cells["variant"], strict=True)])
     lines, shown = [], None
-    for cell in cells.sort_values(["task", "place"]).itertuples():
+    for cell in sorted(cells.itertuples(), key=lambda cell: (_natural(cell.task), cell.place)):
         lines.append(
             [
                 "" if cell.task == shown else cell.task,
@@ -622,10 +626,10 @@ def summary_table(rows: pd.DataFrame) -> list[Summary]:
     place = {str(setting): position for position, setting in enumerate(Setting)}
     cells = cells.assign(place=cells["setting"].map(place), lowest=-cells["mean"])
     cells = cells.drop_duplicates([*standings.CONDITIONS, "task", "variant", "mean"])  # floors stand on every bench
-    cells = cells.sort_values(["task", "place", "lowest", "variant"], kind="stable")
+    cells = cells.sort_values(["place", "lowest", "variant"], kind="stable")
     return [
         Summary(cell.task, cell.variant, cell.setting, cell.mean, cell.half, cell.n, cell.gain, cell.seconds)
-        for cell in cells.itertuples()
+        for cell in sorted(cells.itertuples(), key=lambda cell: _natural(cell.task))
     ]
 
 
@@ -662,7 +666,7 @@ def report_latex(rows: pd.DataFrame, *, select: str = LAST) -> str:
 
 
 def _latex_table(caption: str, cells: pd.DataFrame) -> str:
-    tasks = sorted(cells["task"].unique())
+    tasks = _in_order(cells["task"])
     by_place = {(cell.task, cell.setting, cell.variant): _latex_accuracy(cell) for cell in cells.itertuples()}
     lines, shown = [], None
     for setting, variant in _order(cells):
