@@ -207,13 +207,20 @@ def adapternet(here: Here) -> Study:
         Line("AdapterNet without labels (not in the paper)", Of("adapternet_unlabelled")),
     )
     budgets = (1, 3, 10, 30, ALL)
-    few = tuple(
-        Line(name, Of(variant, labels))
-        for labels in budgets
-        for name, variant in [
-            (f"AdapterNet, {'all' if labels == ALL else labels} a class", "adapternet"),
-            (f"Fine-tuning all layers, {'all' if labels == ALL else labels} a class", "finetune_all"),
-        ]
+    few = (
+        Line("Pure inference, no label", Of("source_only")),
+        Line("AdapterNet without labels", Of("adapternet_unlabelled")),
+        *(
+            Line(f"{name}, {'all' if labels == ALL else labels} a class", Of(variant, labels))
+            for name, variant in (
+                ("AdapterNet", "adapternet"),
+                ("Last layer", tuned[0]),
+                ("Last two layers", tuned[1]),
+                ("Last three layers", tuned[2]),
+                ("All layers", "finetune_all"),
+            )
+            for labels in budgets
+        ),
     )
     presets = {
         "one layer: a matrix of colours": "adapternet[depth=1]",

@@ -374,8 +374,7 @@ def _by_camera(cells: pd.DataFrame, usual: int) -> str:
     by_place = {(cell.task, cell.variant): _accuracy(cell, usual) for cell in cells.itertuples()}
     variants = [variant for _, variant in _order(cells)]
     lines = [
-        [task, *(by_place.get((task, variant), _NONE) for variant in variants)]
-        for task in _in_order(cells["task"])
+        [task, *(by_place.get((task, variant), _NONE) for variant in variants)] for task in _in_order(cells["task"])
     ]
     return _table(["task", *variants], lines, align=["left", *["right"] * len(variants)])
 

@@ -202,8 +202,11 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         lines.append(f"- Every verdict below is at {_share(planned.scale)} of each task's training steps.")
     lines += [f"- Substitution: {words}." for words in planned.study.substitutions]
     lines += [f"- {words}" for words in planned.study.notes]
-    partial = sorted({f"{row['task']}: {row['partial']}" for row in each if row.get("partial")})
-    lines += [f"- Partial data: {words}." for words in partial]
+    partial: dict[str, list[str]] = {}
+    for row in each:
+        if row.get("partial"):
+            partial.setdefault(row["partial"], []).append(row["task"])
+    lines += [f"- Partial data: {words} ({', '.join(dict.fromkeys(tasks))})." for words, tasks in partial.items()]
     reasons: dict[str, list[str]] = {}
     for row in each:
         if row["status"] != "ok":

@@ -301,6 +301,15 @@ def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
     assert "DABENCH_DATA/pacs" in text
 
 
+def test_a_page_says_once_how_much_of_the_data_its_tasks_had(tmp_path):
+    planned = reproduce.plan_study(papers.nogrl(Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
+    rows = [row("dann", 0.8, task=task, partial="2 of 9 pictures") for task in ("first", "second", "first")]
+    text = reproduce.markdown(planned, dict.fromkeys(planned.by_experiment, rows), {})
+    assert [line for line in text.splitlines() if "Partial" in line] == [
+        "- Partial data: 2 of 9 pictures (first, second)."
+    ]
+
+
 def test_the_sources_of_the_selection_tasks_differ_in_the_faint_digits_alone(tmp_path):
     covered, uncovered = (
         task.read(tmp_path, tmp_path, task.protocols[0])
