@@ -189,6 +189,9 @@ def adapternet(here: Here) -> Study:
         given = "the synthetic shapes" if family == "shapes" else family
         substitutions.append(Substitution("ImageNet's validation pictures", given, "they are not here"))
     rotated, power = tasks = (f"{family}-rotated", f"{family}-power")
+    # Between ten classes a network seldom errs: what a camera costs is judged with all of its logits.
+    whole = "imagenette1k" if family == "imagenette" else family
+    whole_rotated, whole_power = f"{whole}-rotated", f"{whole}-power"
     tuned = ("finetune_last1", "finetune_last2", "finetune_last3")
     angles = tuple(float(angle) for angle in range(0, 360, 30))
     both, size = ",".join(tasks), here.image_size
@@ -231,7 +234,24 @@ def adapternet(here: Here) -> Study:
         "ten times the learning rate": "adapternet[lr=0.03]",
     }
     columns = (("colour rotation", rotated), ("power function", power))
-    at = {angle: rotated if angle == 150 else f"{rotated}[angle={angle:g}]" for angle in angles}
+    at = {angle: whole_rotated if angle == 150 else f"{whole_rotated}[angle={angle:g}]" for angle in angles}
+    judged_in = "table 1"
+    whole_experiment: dict[str, Experiment] = {}
+    whole_table: tuple[Table, ...] = ()
+    if whole != family:
+        judged_in = "all logits"
+        beside = (("colour rotation", whole_rotated), ("power function", whole_power), ("no camera", at[0]))
+        methods = f"source_only,{','.join(tuned)},adapternet"
+        whole_experiment = {judged_in: experiment(methods, ",".join(task for _, task in beside))}
+        whole_table = (
+            Table(
+                title="Table 1 with all 1,000 logits: labels also tell which ten classes there are, see no camera",
+                experiment=judged_in,
+                columns=beside,
+                lines=lines[:5],
+                measures=(ACCURACY, DROP),
+            ),
+        )
     return Study(
         name="adapternet",
         title="AdapterNet - learning input transformation for domain adaptation (Hazan et al., 2018)",
@@ -241,13 +261,14 @@ def adapternet(here: Here) -> Study:
             ),
             "initialisation": experiment("source_only,adapternet,adapternet[init=random]"),
             "presets": experiment("adapternet," + ",".join(presets.values())),
-            "another angle": experiment(f"source_only,{tuned[0]},{tuned[1]},adapternet", at[90]),
-            "figure 2": experiment("source_only", rotated, parameter="angle", values=angles),
+            "another angle": experiment(f"source_only,{tuned[0]},{tuned[1]},adapternet", f"{rotated}[angle=90]"),
+            "figure 2": experiment("source_only", whole_rotated, parameter="angle", values=angles),
             "samples": experiment(
                 f"adapternet,{','.join(tuned)},finetune_all,source_only,adapternet_unlabelled",
                 parameter="labels",
                 values=budgets,
             ),
+            **whole_experiment,
         },
         tables=(
             Table(
@@ -257,6 +278,7 @@ def adapternet(here: Here) -> Study:
                 lines=lines,
                 measures=(ACCURACY, DROP),
             ),
+            *whole_table,
             Table(title="Section 3: a small amount of samples", experiment="samples", columns=columns, lines=few),
             Table(
                 title="Section 2: random initialisation",
@@ -280,7 +302,7 @@ def adapternet(here: Here) -> Study:
             Table(
                 title="Tried beside it: 90 degrees (150 is the worst angle for the paper's network, not for each)",
                 experiment="another angle",
-                columns=(("colours turned by 90 degrees", at[90]),),
+                columns=(("colours turned by 90 degrees", f"{rotated}[angle=90]"),),
                 lines=tuple(Line(line.label, line.of) for line in (*lines[:3], lines[4])),
                 measures=(ACCURACY, DROP),
             ),
@@ -289,15 +311,15 @@ def adapternet(here: Here) -> Study:
             Claim(
                 "Doing so reduces the classification performance of the original model by 34.6%",
                 "5.0.1, table 1",
-                "table 1",
-                Below(rotated, Of("source_only"), DROP, 0.25, above=True),
+                judged_in,
+                Below(whole_rotated, Of("source_only"), DROP, 0.25, above=True),
                 "the camera costs at least a quarter of the accuracy",
             ),
             Claim(
                 "Doing so lowers the top-1 score by 33.4%",
                 "5.0.2, table 1",
-                "table 1",
-                Below(power, Of("source_only"), DROP, 0.25, above=True),
+                judged_in,
+                Below(whole_power, Of("source_only"), DROP, 0.25, above=True),
                 "the camera costs at least a quarter of the accuracy",
             ),
             Claim(
@@ -392,7 +414,7 @@ def adapternet(here: Here) -> Study:
                 "we evaluated the original classifier on various angles and selected the worst performing value",
                 "5.0.1, figure 2",
                 "figure 2",
-                NoneLower(rotated, tuple(name for angle, name in at.items() if angle != 150), Of("source_only")),
+                NoneLower(whole_rotated, tuple(name for angle, name in at.items() if angle != 150), Of("source_only")),
                 "150 degrees is the worst of the angles from 0 to 330",
             ),
             Claim(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from dabench import data
 from dabench.cameras import CAMERAS
-from dabench.core import Domains, Protocol, Recipe, Task
+from dabench.core import Domain, Domains, Protocol, Recipe, Task
 
 OFFICIAL = Protocol(
     name="official",
@@ -34,6 +37,23 @@ def load_imagenette(task: Task, root: Path, cache: Path, protocol: Protocol) -> 
         target_validation=target[len(kept) :],
         target_test=data.decoded(test, cache, task.image_shape, resize, task.camera),
         partial=f"{len(train):,} of 9,469 and {len(test):,} of 3,925 pictures" if missing else "",
+    )
+
+
+def load_imagenette1k(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    """The same pictures, each labelled by its class's place among the thousand."""
+    domains = load_imagenette(task, root, cache, protocol)
+    number = np.array([index for _, index in data.IMAGENETTE_CLASSES.values()])
+
+    def numbered(domain: Domain) -> Domain:
+        return Domain(domain.images, number[domain.labels])
+
+    return replace(
+        domains,
+        source_test=numbered(domains.source_test),
+        target_train=numbered(domains.target_train),
+        target_validation=numbered(domains.target_validation),
+        target_test=numbered(domains.target_test),
     )
 
 
@@ -71,6 +91,18 @@ def _imagenette(shift: str) -> Task:
         licence=data.DATASETS["imagenette"].licence,
         citation=data.DATASETS["imagenette"].citation,
         note="part of the pictures come from ImageNet's training set, so the clean accuracy is flattered",
+    )
+
+
+def _imagenette1k(shift: str) -> Task:
+    return replace(
+        _imagenette(shift),
+        name=f"imagenette1k-{shift}",
+        source="imagenette1k",
+        class_names=tuple(str(index) for index in range(1000)),
+        load=load_imagenette1k,
+        logit_indices=None,
+        note="all 1,000 logits, pictures of ten classes: what learns from labels also learns which ten these are",
     )
 
 
@@ -114,6 +146,6 @@ def _pacs_photo(shift: str) -> Task:
     )
 
 
-_FAMILIES: tuple[Callable[[str], Task], ...] = (_imagenette, _cifar10, _pacs_photo)
+_FAMILIES: tuple[Callable[[str], Task], ...] = (_imagenette, _imagenette1k, _cifar10, _pacs_photo)
 
 TASKS = tuple(make(shift) for make in _FAMILIES for shift in CAMERAS)

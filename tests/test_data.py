@@ -78,10 +78,25 @@ def test_cifar10_joins_its_five_batches(tmp_path):
 
 def test_cifar10_behind_a_camera_keeps_its_source_undistorted(tmp_path):
     _write_cifar10(tmp_path)
-    task = cameras.TASKS[3]
+    (task,) = (task for task in cameras.TASKS if task.name == "cifar10-power")
     domains = task.read(tmp_path, tmp_path, task.protocols[0])
-    assert task.name == "cifar10-power"
     assert (domains.target_test.images == Power().apply(domains.source_test.images)).all()
+
+
+def test_imagenette_of_a_thousand_classes_has_the_same_pictures_under_imagenets_numbers(tmp_path):
+    for split in ("train", "val"):
+        _class_folders(tmp_path / "imagenette2-224" / split, tuple(data.IMAGENETTE_CLASSES), 2)
+    ten, thousand = (
+        replace(task, image_shape=(3, 32, 32)).read(tmp_path, tmp_path / "cache", task.protocols[0])
+        for task in cameras.TASKS
+        if task.name in ("imagenette-power", "imagenette1k-power")
+    )
+    assert ten.target_train.labels.max() == 9
+    (task,) = (task for task in cameras.TASKS if task.name == "imagenette-power")
+    for domain in ("source_test", "target_train", "target_validation", "target_test"):
+        few, many = getattr(ten, domain), getattr(thousand, domain)
+        assert (few.images == many.images).all()
+        assert (np.array(task.logit_indices)[few.labels] == many.labels).all()
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):
