@@ -52,7 +52,7 @@ def load_imagenette1k(task: Task, root: Path, cache: Path, protocol: Protocol) -
         domains,
         source_test=numbered(domains.source_test),
         target_train=numbered(domains.target_train),
-        target_validation=numbered(domains.target_validation),
+        target_validation=domains.target_validation and numbered(domains.target_validation),
         target_test=numbered(domains.target_test),
     )
 
