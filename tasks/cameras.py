@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dabench import data
-from dabench.cameras import CAMERAS
 from dabench.core import Domain, Domains, Protocol, Recipe, Task
+from dabench.data.cameras import CAMERAS
 
 OFFICIAL = Protocol(
     name="official",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dabench import data
-from dabench.cameras import CAMERAS
 from dabench.core import Domains, Protocol, Recipe, Task
+from dabench.data.cameras import CAMERAS
 
 CAMERA = Protocol(
     name="camera",

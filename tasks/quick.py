@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dabench.cameras import Power, Rotated
 from dabench.core import Camera, DabenchError, Domain, Domains, Protocol, Recipe, Task
 from dabench.data import seen_by
+from dabench.data.cameras import Power, Rotated
 
 HOLDOUT = Protocol(
     name="holdout",

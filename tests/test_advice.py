@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from dabench import advice
+from dabench.report import advice
 
 SETTINGS = {
     "source_only": "source-only",

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dabench.cameras import Power, Rotated
 from dabench.core import DabenchError
+from dabench.data.cameras import Power, Rotated
 
 
 def _random_images(count: int, size: int) -> np.ndarray:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dabench import cli, registry, store
+from dabench import cli, fingerprints, registry
+from dabench.results import store
 
 ENDLESS = "for _ in iter(int, 1): pass"
 
@@ -28,7 +29,7 @@ def dabench(capsys):
     """Runs the command line in this process: gives exit code, stdout and stderr."""
 
     def call(*arguments):
-        registry.method_code.cache_clear()
+        fingerprints.method_code.cache_clear()
         with pytest.raises(SystemExit) as ended:
             cli.main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
@@ -59,7 +60,7 @@ def started(arguments):
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dabench.cli", *map(str, arguments)],
+            [sys.executable, "-m", "dabench", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from dabench import contract, registry
+from dabench import registry
+from dabench.authoring import contract
 
 VARIANTS = registry.methods("all")
 
@@ -25,7 +26,7 @@ next(model.parameters()).data += time.perf_counter() % 1
 """
 SHARED = """
 import gc
-from dabench import contract
+from dabench.authoring import contract
 next(contract._source_model().parameters()).data += 1
 """
 NONFINITE = "next(model.parameters()).data.fill_(float('nan'))"

@@ -41,7 +41,7 @@ def checkout(tmp_path):
         (package / folder).symlink_to(copy / folder)
     command = tmp_path / "bin" / "dabench"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dabench.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dabench "$@"\n')
     command.chmod(0o755)
     subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     return copy

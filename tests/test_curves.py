@@ -1,8 +1,10 @@
 import pytest
 
-from dabench import curves, plan, registry, runner, store
+from dabench import registry
 from dabench.core import DabenchError
-from dabench.plan import ALL, Place, Request
+from dabench.results import store
+from dabench.run import curves, plan, sweep
+from dabench.run.plan import ALL, Place, Request
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders,
 
     place = Place("cpu", 1, data, cache)
     cells = [planned for _, planned in curve().cells]
-    runner.run(cells, place, results, workers=1, listen=lambda word: None)
+    sweep.run(cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
         again = curve()
@@ -142,6 +144,6 @@ def test_a_curve_over_severity_has_a_point_for_each_angle(folders):
     data, cache, results = folders
     curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
     cells = [planned for _, planned in curve.cells]
-    runner.run(cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
+    sweep.run(cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
     (line,) = curves.lines(curve, store.load(results, curves.COLUMNS).to_pylist())
     assert len(line.figures) == 3

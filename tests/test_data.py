@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from dabench import data
-from dabench.cameras import Power, Rotated
-from dabench.core import DabenchError, Domains, MissingData
+from dabench.core import DabenchError, Domain, Domains, MissingData
+from dabench.data.cameras import Power, Rotated
 from dabench.tasks import cameras, imagenet
 
 SHAPE = (3, 16, 16)
@@ -300,10 +300,10 @@ def test_the_held_out_split_is_fixed_by_names_alone(tmp_path):
 
 def test_the_fingerprint_tells_a_pixel_and_a_label_apart():
     images = np.zeros((3, 1, 4, 4), np.uint8)
-    domain = data.Domain(images, np.array([0, 1, 2]))
+    domain = Domain(images, np.array([0, 1, 2]))
     changed = images.copy()
     changed[2, 0, 3, 3] = 1
-    others = [data.Domain(changed, domain.labels), data.Domain(images, np.array([0, 1, 1]))]
+    others = [Domain(changed, domain.labels), Domain(images, np.array([0, 1, 1]))]
     prints = {data.fingerprint(Domains(None, domain, domain, some)) for some in (domain, *others)}
     assert len(prints) == 3
 
@@ -320,7 +320,7 @@ def test_the_manifest_follows_names_and_sizes_but_not_the_place(tmp_path):
 
 
 def test_nearest_neighbour_enlarges_and_repeats_the_channel():
-    domain = data.Domain(np.array([[[[1, 2], [3, 4]]]], np.uint8), np.array([0]))
+    domain = Domain(np.array([[[[1, 2], [3, 4]]]], np.uint8), np.array([0]))
     large = data.fitted(domain, (3, 4, 4)).images
     assert large.shape == (1, 3, 4, 4)
     assert large[0, 2].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dabench import cli, contract, data, registry
+from dabench import cli, data, registry
+from dabench.authoring import contract
+from dabench.data import folders
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])  # CONTRIBUTING.md has a test of its own
@@ -93,7 +95,7 @@ def test_the_method_that_the_documents_show_keeps_the_contract(check, tmp_path):
 
 def test_the_keys_of_a_task_file_are_the_documented_ones():
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "tasks.md").read_text(), flags=re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == data._TOML_TYPES.keys()
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == folders._TOML_TYPES.keys()
 
 
 def test_links_between_documents_lead_somewhere():

@@ -78,7 +78,7 @@ def test_the_printed_lines_load_the_model_that_was_measured(method, call, stored
 
 def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, monkeypatch):
     # EfficientNet's head is linear, ResNet-v2's a 1x1 convolution: both leave under timm's own names.
-    from dabench import cell, export
+    from dabench.run import cell, export
 
     ((words, _),) = registry.tasks(str(tiny_task))
     for backbone in ("test_resnet", "test_vit"):
@@ -99,7 +99,8 @@ def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, 
 
 def source_model(backbone):
     """A source model of fresh weights: what timm publishes would have to be downloaded."""
-    from dabench import cell, models
+    from dabench import models
+    from dabench.run import cell
 
     def build(job, scene, place, on_step):
         model = models.build(backbone, 10, scene.task.image_shape)

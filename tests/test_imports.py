@@ -9,56 +9,51 @@ import dabench
 import dabench.methods
 import dabench.tasks
 
-LAYERS = (
-    {"core"},
-    {"nn", "checkpoints"},
-    {"registry", "store", "data", "cameras", "models", "scores", "statistics"},
-    {"standings", "plan", "loop", "studies", "provenance"},
-    {"cell", "plots"},
-    {"runner", "report", "curves", "verdicts", "scaffold", "advice", "export"},
-    {"contract", "display", "papers", "tuning", "verification", "site"},
-    {"reproduce"},
-    {"cli"},
-)
-# Reading a TOML file into a task is the data module's work, and finding that file the registry's.
-ALLOWED = {("registry", "data"), ("data", "cameras")}
-HEIGHT = {module: height for height, modules in enumerate(LAYERS) for module in modules}
+# Each package may import those named here, and itself.
+ARROWS = {
+    "core": "",
+    "nn": "core",
+    "models": "core nn",
+    "data": "core models",
+    "registry": "core data methods tasks",
+    "fingerprints": "core data registry",
+    "results": "core registry fingerprints",
+    "run": "core nn models data registry fingerprints results evaluation",
+    "evaluation": "core results",
+    "report": "core data registry results evaluation",
+    "papers": "core data models registry results run evaluation report",
+    "authoring": "core nn models data registry run",
+    "cli": "core models data registry fingerprints results run evaluation report papers authoring",
+    "methods": "core nn",
+    "tasks": "core data",
+}
+FOLDERS = [Path(package.__path__[0]) for package in (dabench, dabench.methods, dabench.tasks)]
+FILES = sorted({file for folder in FOLDERS for file in folder.rglob("*.py")} - {FOLDERS[0] / "__init__.py"})
 
-CORE = sorted(Path(dabench.__path__[0]).glob("*.py"))
-METHODS = sorted(Path(dabench.methods.__path__[0]).glob("*.py"))
-TASKS = sorted(Path(dabench.tasks.__path__[0]).glob("*.py"))
+
+def package_of(file):
+    for folder, name in zip(FOLDERS, ("", "methods", "tasks"), strict=True):
+        if file.is_relative_to(folder):
+            return name or file.relative_to(folder).parts[0].removesuffix(".py")
+    raise AssertionError(file)
 
 
 def imported(file):
-    """The dabench modules that a file imports, `core` for dabench.core."""
+    """The packages of dabench that a file imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "dabench":
-            found |= {f"dabench.{alias.name}" for alias in node.names if not alias.name.startswith("__")}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} imports relatively"
-            found.add(node.module)
-    return {name.removeprefix("dabench.") for name in found if name.startswith("dabench.")}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if not alias.name.startswith("__")}
+    return {name.split(".")[1] for name in found if name.startswith("dabench.")}
 
 
-@pytest.mark.parametrize("file", [file for file in CORE if file.stem != "__init__"], ids=lambda file: file.stem)
-def test_a_core_module_imports_only_from_below(file):
-    assert file.stem in HEIGHT, f"give {file.stem} its layer in LAYERS"
-    for other in imported(file) - {"methods", "tasks"}:
-        allowed = HEIGHT[other] < HEIGHT[file.stem] or (file.stem, other) in ALLOWED
-        assert allowed, f"{file.stem} imports {other}, which is not below it"
-
-
-@pytest.mark.parametrize("file", METHODS, ids=lambda file: file.stem)
-def test_a_method_imports_the_contracts_and_building_blocks_alone(file):
-    assert imported(file) <= {"core", "nn"}
-
-
-@pytest.mark.parametrize("file", TASKS, ids=lambda file: file.stem)
-def test_a_task_imports_the_contracts_data_and_cameras_alone(file):
-    assert imported(file) <= {"core", "data", "cameras"}
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{package_of(file)}-{file.stem}")
+def test_an_import_follows_the_arrows(file):
+    package = package_of(file)
+    assert imported(file) <= {package, *ARROWS[package].split()}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from torch import nn
 
 from dabench import models
 from dabench.core import NotApplicable, Recipe
-from dabench.loop import Pictures, TargetData
 from dabench.methods.activation_shaping import ActivationShaping
 from dabench.methods.adabn import AdaBN
 from dabench.methods.adapternet import AdapterNet
@@ -39,6 +38,7 @@ from dabench.methods.target_mask import TargetMask
 from dabench.methods.target_supervised import TargetSupervised
 from dabench.methods.tent import Tent
 from dabench.nn import DomainCritic, coral, gaussian_kernels, hooked, layers_of, mmd
+from dabench.run.target_data import Pictures, TargetData
 
 CLASSES, SHAPE, BATCH = 4, (3, 16, 16), 8
 CPU = torch.device("cpu")

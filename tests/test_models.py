@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dabench import models
 from dabench.core import DabenchError, MissingData
+from dabench.models import networks
 from dabench.nn import Classifier
 
 OWN = {
@@ -213,7 +214,7 @@ def recognisable_logits(model: Classifier, channels: int = 3) -> Tensor:
 def test_packaged_weights_fill_every_tensor_of_the_network():
     model = pretrained_lite0(1000)
     fresh = timm.create_model("tf_efficientnet_lite0").state_dict()
-    packaged = models._packaged_weights("tf_efficientnet_lite0")
+    packaged = networks._packaged_weights("tf_efficientnet_lite0")
     assert {name: tensor.shape for name, tensor in packaged.items()} == {
         name: tensor.shape for name, tensor in fresh.items()
     }

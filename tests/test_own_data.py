@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from dabench import cli, data, store
+from dabench import cli, data
 from dabench.core import DabenchError
+from dabench.results import store
 
 CLASSES = ("one", "three", "zero")
 DIGITS = (1, 3, 0)

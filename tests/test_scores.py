@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dabench import scores
 from dabench.core import DabenchError
-from dabench.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
+from dabench.run import scores
+from dabench.run.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
 
 PROBABILITIES = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
 TOY_LOGITS = PROBABILITIES.log()
@@ -357,7 +357,7 @@ def test_choosing_among_no_scores_names_the_remedy(none):
 def test_fifty_thousand_images_of_a_thousand_classes_fit_in_two_gigabytes():
     script = """
 import resource, torch
-from dabench.scores import Evidence, nll, calibration_error, score_all
+from dabench.run.scores import Evidence, nll, calibration_error, score_all
 logits = torch.randn(50_000, 1_000)
 labels = logits[:5_000].argmax(1)
 evidence = Evidence(

@@ -15,9 +15,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import dabench
-from dabench import provenance, registry, report, site, store
+from dabench import fingerprints, registry
 from dabench.cli import main
 from dabench.core import DabenchError, Reference
+from dabench.report import markdown, site
+from dabench.results import provenance, store
 
 SETTINGS = {
     "source_only": "source-only",
@@ -120,7 +122,7 @@ def test_the_order_of_the_rows_does_not_change_a_byte(results, plain):
 
 def test_a_cell_reads_as_in_the_leaderboard(results, made):
     data = read(made, "data.js")
-    text = report.leaderboard(report.load(results))
+    text = markdown.leaderboard(markdown.load(results))
     names = [method["name"] for method in data["methods"]]
     cells = data["cells"]
     for at, method in enumerate(cells["method"]):
@@ -136,7 +138,7 @@ def test_a_mean_rank_reads_as_in_the_leaderboard(tmp_path):
     store.write(tmp_path, rows)
     (ranking,) = read(numbers(tmp_path), "data.js")["overall"][""]
     shown = {method: f"{rank / 10:.1f}" for method, rank in zip(ranking["method"], ranking["rank"], strict=True)}
-    text = report.leaderboard(report.load(tmp_path))
+    text = markdown.leaderboard(markdown.load(tmp_path))
     for method in accuracies:
         assert re.search(rf"\| {method} +\| +{shown[method]} \[", text)
 
@@ -148,9 +150,9 @@ def test_a_picture_brings_its_caption(made):
 
 
 def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
-    dann, floor = (registry.method_code(registry.method_files()[name]) for name in ("dann", "source_only"))
-    task = registry.task_code(registry.task("shapes-power"), 32)
-    today = {"task_code": task, "method_code": dann, "core_code": registry.core_code()}
+    dann, floor = (fingerprints.method_code(registry.method_files()[name]) for name in ("dann", "source_only"))
+    task = fingerprints.task_code(registry.task("shapes-power"), 32)
+    today = {"task_code": task, "method_code": dann, "core_code": fingerprints.core_code()}
     older = today | {"key": "newer, of an older task", "task_code": "older", "created": "2026-02-01T00:00:00Z"}
     rows = [row("shapes-power", "dann", 0, 0.8, **today), row("shapes-power", "dann", 0, 0.3, **older)]
     rows += [row("shapes-power", "source_only", 0, 0.6, **today | {"method_code": floor, "core_code": "older"})]
@@ -158,7 +160,7 @@ def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
     age = provenance.age(tmp_path)
     assert set(age.stale) == {older["key"], rows[2]["key"]}
     data = read(site.build(tmp_path, tmp_path, tmp_path), "data.js")
-    text = report.leaderboard(report.load(tmp_path), age=age)
+    text = markdown.leaderboard(markdown.load(tmp_path), age=age)
     names = [data["methods"][at]["name"] for at in data["cells"]["method"]]
     shown = dict(zip(names, data["cells"]["mean"], strict=True))
     assert shown["dann"] == pytest.approx(800, abs=5)
@@ -281,8 +283,10 @@ def test_a_task_whose_data_is_not_here_has_no_picture(tmp_path):
 
 def test_every_asset_is_installed_with_the_package():
     folder = Path(__file__).parents[1]
-    patterns = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["dabench"]
-    covered = {file for pattern in patterns for file in (folder / "benchmark").glob(pattern)}
+    patterns = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "dabench.report"
+    ]
+    covered = {file for pattern in patterns for file in (folder / "benchmark" / "report").glob(pattern)}
     assert {file for file in site.ASSETS.iterdir() if file.is_file()} <= {
         Path(dabench.__path__[0]) / file.relative_to(folder / "benchmark") for file in covered
     }

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dabench import statistics
+from dabench.evaluation import statistics
 
 
 def test_interval_is_the_t_interval_by_hand():
@@ -168,7 +168,7 @@ def test_the_critical_difference_diagram_is_byte_stable_and_names_its_methods():
 def test_the_diagram_is_the_same_in_every_process():
     program = """
 import numpy as np, pandas as pd
-from dabench import statistics
+from dabench.evaluation import statistics
 accuracy = pd.DataFrame(np.random.default_rng(0).random((4, 7)), columns=list("abcdefg"))
 print(statistics.critical_difference_svg(statistics.critical_difference(accuracy)))
 """

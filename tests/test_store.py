@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dabench import store
 from dabench.core import DabenchError
+from dabench.results import store
 
 
 def row(seed=0, **values):
@@ -79,7 +79,7 @@ WRITER = """
 import os, sys
 from itertools import count
 from pathlib import Path
-from dabench import store
+from dabench.results import store
 
 folder, first, rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 for seed in range(first, first + rows) if rows else count(first):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dabench.cameras import Rotated
 from dabench.core import DabenchError
 from dabench.data import DATASETS, IMAGENETTE_CLASSES, fingerprint
+from dabench.data.cameras import Rotated
 from dabench.tasks import cameras, digits, imagenet, pacs, quick
 
 TASKS = [task for module in (quick, digits, pacs, imagenet, cameras) for task in module.TASKS]

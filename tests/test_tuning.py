@@ -4,9 +4,11 @@ import sys
 import numpy as np
 import pytest
 
-from dabench import cli, registry, store, studies, tuning
+from dabench import cli, registry
 from dabench.core import DabenchError
-from dabench.plan import Place, Request
+from dabench.results import searches, store
+from dabench.run import tune as tuning
+from dabench.run.plan import Place, Request
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_every_method_gets_as_many_trials_its_default_first(tune):
 def test_the_same_study_twice_runs_nothing_new(tune, tmp_path):
     first, ran = tune("finetune_last1")
     assert len(ran) == 8
-    file = studies.path_of(tmp_path / "results", "digits-turned", "finetune_last1")
+    file = searches.path_of(tmp_path / "results", "digits-turned", "finetune_last1")
     written = file.read_bytes()
     second, ran = tune("finetune_last1")
     assert ran == []
@@ -63,9 +65,9 @@ def test_a_study_goes_on_where_it_stopped(tune, tmp_path):
     (long,), ran = tune("finetune_last1", trials=4)
     assert long.trials[:2] == short.trials
     assert len(ran) == 4
-    assert studies.read(tmp_path / "results") == (long,)
+    assert searches.read(tmp_path / "results") == (long,)
     tune("finetune_last1", trials=2)
-    assert studies.read(tmp_path / "results") == (long,)  # a replay of its first trials takes none away
+    assert searches.read(tmp_path / "results") == (long,)  # a replay of its first trials takes none away
 
 
 def test_values_have_three_digits_and_lie_in_the_declared_range(tune):
@@ -106,12 +108,12 @@ def test_log_ranges_are_read_from_the_declaration():
 def test_accuracy_takes_no_part_in_the_choice(tune, tmp_path):
     (study,), _ = tune("finetune_last1", trials=4)
     stored = rows(tmp_path)
-    chosen = studies.chosen(study, stored)
+    chosen = searches.chosen(study, stored)
     generator = np.random.default_rng(0)
     for column in ("accuracy", "checkpoint_accuracy", "per_class", "nll", "predictions"):
         stored[column] = generator.permutation(stored[column].to_numpy())
-    assert studies.chosen(study, stored) == chosen
-    assert studies.chosen(study, stored[["key", "status", "checkpoint_scores"]]) == chosen
+    assert searches.chosen(study, stored) == chosen
+    assert searches.chosen(study, stored[["key", "status", "checkpoint_scores"]]) == chosen
 
 
 def test_the_next_trials_do_not_depend_on_accuracy(tune, tmp_path):
@@ -130,14 +132,14 @@ def test_the_next_trials_do_not_depend_on_accuracy(tune, tmp_path):
 def test_the_highest_score_is_chosen_and_a_trial_that_lacks_a_seed_is_not(tune, tmp_path):
     (study,), _ = tune("finetune_last1", trials=3)
     stored = rows(tmp_path)
-    scores = studies.trial_scores(study, stored)
+    scores = searches.trial_scores(study, stored)
     by_key = {row.key: dict(row.checkpoint_scores)["snd"][-1] for row in stored.itertuples()}
     assert scores == pytest.approx([np.mean([by_key[key] for key in trial.keys]) for trial in study.trials])
     best = study.trials[int(np.argmax(scores))]
-    assert studies.chosen(study, stored) == best
+    assert searches.chosen(study, stored) == best
     without = stored[stored["key"] != best.keys[1]]
-    assert studies.chosen(study, without) not in (None, best)
-    assert studies.chosen(study, stored[:0]) is None
+    assert searches.chosen(study, without) not in (None, best)
+    assert searches.chosen(study, stored[:0]) is None
 
 
 def test_a_score_that_reads_source_is_refused_for_who_may_not_see_it(tune):
@@ -151,7 +153,7 @@ def test_a_trial_that_fails_counts_and_the_search_goes_on(tune, own_method, tmp_
     fragile = own_method("fragile", "if self.strength != 1: raise ValueError('too strong')")
     (study,), _ = tune(str(fragile), trials=3, seeds=(0,))
     assert len(study.trials) == 3
-    assert studies.chosen(study, rows(tmp_path)) == study.trials[0]
+    assert searches.chosen(study, rows(tmp_path)) == study.trials[0]
 
 
 def test_a_refused_method_has_no_study(tune):
@@ -163,15 +165,15 @@ def test_searches_under_other_conditions_lie_side_by_side(tune, tmp_path):
     tune("finetune_last1", trials=2)
     tune("finetune_last1", trials=2, budget=0.5)
     tune("finetune_last1", trials=2, select="entropy")
-    assert len(studies.read(tmp_path / "results")) == 3
+    assert len(searches.read(tmp_path / "results")) == 3
 
 
 def test_a_study_that_cannot_be_read_is_named(tmp_path):
-    file = studies.path_of(tmp_path, "mnist-usps", "dann")
+    file = searches.path_of(tmp_path, "mnist-usps", "dann")
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps([{"task": "mnist-usps"}]))
     with pytest.raises(DabenchError, match=r"dann\.json.*delete it and run `dabench tune` again"):
-        studies.read(tmp_path)
+        searches.read(tmp_path)
 
 
 def test_the_command_says_what_was_chosen_and_hides_the_trials_in_the_report(tiny_task, place, tmp_path, capsys):

@@ -2,10 +2,13 @@ import re
 
 import pytest
 
-from dabench import cli, plan, registry, runner, store, verification
+from dabench import cli, registry
 from dabench.core import DabenchError
-from dabench.plan import Place, Request
-from dabench.verification import Verdict
+from dabench.results import store
+from dabench.run import plan, sweep
+from dabench.run import verify as verification
+from dabench.run.plan import Place, Request
+from dabench.run.verify import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def swept(tiny_task, place, tmp_path_factory):
         budget=0.5,
     )
     planned = plan.plan(request, place.data, place.cache, results)
-    runner.run(planned, place, results, workers=1, listen=lambda word: None)
+    sweep.run(planned, place, results, workers=1, listen=lambda word: None)
     return results
 
 

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dabench import statistics, store
 from dabench.core import DabenchError
-from dabench.plan import ALL
+from dabench.evaluation import statistics
+from dabench.results import store
+from dabench.run.plan import ALL
 
 Row = Mapping[str, Any]
 COLUMNS = (

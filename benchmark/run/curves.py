@@ -16,10 +16,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from dabench import registry, statistics
+from dabench import registry
 from dabench.core import DabenchError, Needs, Task, nearest
-from dabench.plan import ALL, Planned, Request
+from dabench.evaluation import statistics
 from dabench.registry import Variant
+from dabench.run.plan import ALL, Planned, Request
 
 COLUMNS = ("key", "status", "variant", "seed", "accuracy", "setting")
 LABELS, TARGET_IMAGES = "labels", "target_images"

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tabulate import tabulate
 
-from dabench import curves, plan, registry, store, verdicts
+from dabench import registry
 from dabench.core import DabenchError, nearest
-from dabench.papers import STUDIES, Claim, Experiment, Here, Picture, Study, Table
-from dabench.plan import Place, Planned
-from dabench.verdicts import NotHere, Outcome, Row, Verdict
+from dabench.papers import verdicts
+from dabench.papers.claims import STUDIES, Claim, Experiment, Here, Picture, Study, Table
+from dabench.papers.verdicts import NotHere, Outcome, Row, Verdict
+from dabench.results import store
+from dabench.run import curves, plan
+from dabench.run.plan import Place, Planned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -358,7 +361,7 @@ def adapted_grid(planned: Planned, place: Place) -> tuple[Image, str]:
     """Adapts the cell anew; pictures as they are, behind the camera and adapted, a line each, with a caption."""
     import torch
 
-    from dabench.cell import adapt
+    from dabench.run.cell import adapt
 
     run = adapt(planned.cell, place, lambda stage, step, steps, loss: None)
     task = registry.sized(registry.task(planned.cell.task), planned.cell.image_size)

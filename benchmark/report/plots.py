@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dabench import standings, statistics
 from dabench.core import DabenchError, Setting, nearest
-from dabench.standings import CEILING, FLOOR
+from dabench.evaluation import standings, statistics
+from dabench.evaluation.standings import CEILING, FLOOR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

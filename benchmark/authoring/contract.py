@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dabench import models, runner
-from dabench.cell import Scene, grant, scene_of, seeded, train_source
+from dabench import models
 from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Task
-from dabench.loop import Pictures, TargetData, predict
-from dabench.plan import ALL, Cell
 from dabench.registry import Variant
+from dabench.run import sweep
+from dabench.run.cell import Scene, grant, scene_of, seeded, train_source
+from dabench.run.plan import ALL, Cell
+from dabench.run.target_data import Pictures, TargetData, predict
 
 STEPS, IMAGES, CLASSES, SIDE = 10, 96, 4, 16
 _CPU = torch.device("cpu")
@@ -236,12 +237,12 @@ CHECKS: tuple[Check, ...] = (
 
 def outcome(check: Check, variant: Variant) -> tuple[bool, str]:
     """Whether the variant passes, and the words that say why not, or that there was nothing to do."""
-    raised = runner.caught(lambda: check(variant))
+    raised = sweep.caught(lambda: check(variant))
     if raised is None:
         return True, ""
     if isinstance(raised, NotApplicable):
         return True, f"not applicable here: {raised}"
-    return False, runner.reason(raised, variant.file)
+    return False, sweep.reason(raised, variant.file)
 
 
 def title(check: Check) -> str:

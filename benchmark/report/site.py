@@ -25,11 +25,13 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from dabench import provenance, registry, standings, statistics, store
+from dabench import registry
 from dabench.core import DabenchError, MissingData, Reference, Setting, Task
-from dabench.provenance import TODAY, Age
+from dabench.evaluation import standings, statistics
+from dabench.evaluation.standings import BENCH, CELL
 from dabench.registry import Description
-from dabench.standings import BENCH, CELL
+from dabench.results import provenance, store
+from dabench.results.provenance import TODAY, Age
 
 ASSETS = Path(__file__).parent / "assets"
 COLUMNS = [*standings.COLUMNS, "checkpoint_progress"]

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute
 from scipy import stats
 
-from dabench import statistics, store
 from dabench.core import DabenchError, Setting
+from dabench.evaluation import statistics
+from dabench.results import store
 
 _IN_CACHE = 4096  # lines of ten numbers that the processor keeps near while it ranks them
 _NUMBERS = pa.list_(pa.float64())

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dabench import plan, registry, runner, scores, store, studies
+from dabench import registry
 from dabench.core import DabenchError, Needs
-from dabench.plan import Place, Planned, Request, State
 from dabench.registry import Allowed, Description, Variant
-from dabench.studies import Study, Trial
+from dabench.results import searches, store
+from dabench.results.searches import Study, Trial
+from dabench.run import plan, scores, sweep
+from dabench.run.plan import Place, Planned, Request, State
 
 _SEED = 0
 _CONDITIONS = ("task", "method", "protocol", "backbone", "image_size", "budget", "labels", "target_images")
@@ -142,7 +144,7 @@ def tune(
     trials: int,
     select: str,
     workers: int,
-    listen: runner.Listener,
+    listen: sweep.Listener,
 ) -> list[Study]:
     """Gives every method of the request as many trials on every task it can run on; returns the studies.
 
@@ -153,9 +155,9 @@ def tune(
     check_score(select, request.methods)
     finished = []
     for task in request.tasks:
-        searches = [_Search(variant, trials) for variant in request.methods]
+        running = [_Search(variant, trials) for variant in request.methods]
         recorded: dict[_Search, Study] = {}
-        while asked := {search: proposal for search in searches if (proposal := search.ask())}:
+        while asked := {search: proposal for search in running if (proposal := search.ask())}:
             variants = tuple(dict.fromkeys(variant for _, variant in asked.values()))
             asking = replace(request, tasks=(task,), methods=variants)
             planned = [each for each in plan.plan(asking, place.data, place.cache, results) if _can_run(each)]
@@ -163,15 +165,15 @@ def tune(
                 cells = [each for each in planned if each.cell.variant == variant]
                 if cells:
                     recorded[search] = search.record(cells, select)
-                    studies.write(results, recorded[search])
+                    searches.write(results, recorded[search])
                 else:
-                    searches.remove(search)
-            runner.run(planned, place, results, workers=workers, listen=listen)
+                    running.remove(search)
+            sweep.run(planned, place, results, workers=workers, listen=listen)
             rows = store.frame(results, ["key", "status", "checkpoint_scores"])
             for search, (trial, variant) in asked.items():
-                if search in searches:
-                    search.tell(trial, variant, studies.trial_scores(recorded[search], rows)[-1])
-        finished += [recorded[search] for search in searches if search in recorded]
+                if search in running:
+                    search.tell(trial, variant, searches.trial_scores(recorded[search], rows)[-1])
+        finished += [recorded[search] for search in running if search in recorded]
     return finished
 
 

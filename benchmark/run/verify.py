@@ -20,10 +20,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dabench import plan, registry, runner, store
+from dabench import fingerprints, registry
 from dabench.core import DabenchError, Task
-from dabench.plan import Place, Planned, Request, State
 from dabench.registry import Variant
+from dabench.results import store
+from dabench.run import plan, sweep
+from dabench.run.plan import Place, Planned, Request, State
 
 CODE = ("method_code", "task_code", "core_code")
 COMPARED = ("accuracy", "nll", "predictions")
@@ -92,11 +94,11 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _changed(row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]], methods: Mapping[str, Path]) -> list[str]:
     """The columns that say that today's code is other than the row's."""
-    today = {"core_code": registry.core_code()}
+    today = {"core_code": fingerprints.core_code()}
     if row["method"] in methods:
-        today["method_code"] = registry.method_code(methods[row["method"]])
+        today["method_code"] = fingerprints.method_code(methods[row["method"]])
     with suppress(DabenchError):  # a task that is not known here is said to be so when its turn comes
-        today["task_code"] = registry.task_code(_task(row, tasks)[1], row["image_size"])
+        today["task_code"] = fingerprints.task_code(_task(row, tasks)[1], row["image_size"])
     return [name for name in CODE if name in today and today[name] != row[name]]
 
 
@@ -153,7 +155,7 @@ def check(
         columns = [name for name, value in planned.identity.items() if name != "key" and value != row[name]]
         words = "; ".join(_words(name, row[name], planned.identity[name]) for name in columns or ["key"])
         return Check(label, Verdict.DIFFERENT, words)
-    ended = runner.attempt(planned, replace(place, threads=row["threads"]), lambda word: None)
+    ended = sweep.attempt(planned, replace(place, threads=row["threads"]), lambda word: None)
     if ended.row is None:
         return Check(label, Verdict.NOT_HERE, ended.reason)
     if ended.row["status"] != "ok":

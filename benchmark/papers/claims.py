@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dabench import registry
 from dabench.core import MissingData
-from dabench.data import files_of
-from dabench.plan import ALL
-from dabench.verdicts import (
+from dabench.data.datasets import files_of
+from dabench.papers.verdicts import (
     ACCURACY,
     BEST_ON_TARGET,
     DROP,
@@ -34,6 +33,7 @@ from dabench.verdicts import (
     Of,
     Rule,
 )
+from dabench.run.plan import ALL
 
 SMALL = 0.02  # two points: less than this is no difference that anyone would act on
 

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from dabench import standings, statistics
 from dabench.core import Setting
+from dabench.evaluation import standings, statistics
 
 COLUMNS = standings.COLUMNS
 _SEES = {

@@ -20,10 +20,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dabench import data, models, registry, scores
+from dabench import data, fingerprints, models, registry
 from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
-from dabench.loop import Pictures, TargetData, predict
-from dabench.plan import ALL, Cell, Place
+from dabench.run import scores
+from dabench.run.plan import ALL, Cell, Place
+from dabench.run.target_data import Pictures, TargetData, predict
 
 # A checkpoint looks at one image for every hundred the budget trains on: ten of them take about a tenth of the run.
 _TRAINED_PER_SCORED, _FEWEST_SCORED, _MOST_SCORED = 100, 200, 1000
@@ -306,8 +307,8 @@ def source_key(cell: Cell, scene: Scene) -> str:
     recipe = scene.task.recipe
     facts = (recipe.source_steps, recipe.source_lr, recipe.batch_size, recipe.flip, recipe.crop)
     shape = (scene.task.image_shape, scene.task.num_classes)
-    code = registry.core_code()
-    return registry.fingerprint(scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code)
+    code = fingerprints.core_code()
+    return fingerprints.digest(scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code)
 
 
 def train_source(model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[str, int, int, float], None]) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dabench.core import Task
-    from dabench.plan import Place, Planned
-    from dabench.provenance import Age
+    from dabench.results.provenance import Age
+    from dabench.run.plan import Place, Planned
 
 ALL = -1  # as in dabench.plan, which is not imported for help
 MOST_WORKERS = 8
@@ -122,7 +122,8 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run stored cells again.")] = False,
 ) -> None:
     """Run every method on every task that is not stored yet, and store each row the moment it ends."""
-    from dabench import plan, registry
+    from dabench import registry
+    from dabench.run import plan
 
     request = plan.Request(
         tasks=registry.tasks(tasks),
@@ -190,7 +191,7 @@ def _place(device: str, workers: int | None, waiting: int, data: Path, cache: Pa
 
     A worker's threads do not depend on how many cells are left, so that a cell run alone gives the same bits.
     """
-    from dabench.plan import Place
+    from dabench.run.plan import Place
 
     device = _device(device, needed=waiting > 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -214,15 +215,17 @@ def _device(name: str, *, needed: bool) -> str:
 
 def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: Path, debug: bool) -> bool:
     """Runs what is to run, shows it and what is known now; returns whether cells failed."""
-    from dabench import display, runner, store
-    from dabench.plan import State
+    from dabench.cli import display
+    from dabench.results import store
+    from dabench.run import sweep
+    from dabench.run.plan import State
 
     store.check_writable(results)
     waiting = sum(each.state is State.RUN for each in planned)
     cached = sum(each.state is State.CACHED for each in planned)
     out.print(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
     with display.watching(waiting, out) as listen:
-        ended = runner.run(planned, place, results, workers=workers, listen=listen)
+        ended = sweep.run(planned, place, results, workers=workers, listen=listen)
     keys = {each.key for each in planned}
     rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
     if any(row["status"] == "ok" for row in rows):
@@ -244,7 +247,8 @@ def _carry_out(planned: Sequence[Planned], place: Place, workers: int, results: 
 
 def _advise(results: Path, keys: Collection[str]) -> None:
     """After a run on one task, what its rows recommend in words."""
-    from dabench import advice, store
+    from dabench.report import advice
+    from dabench.results import store
 
     rows = store.frame(results, advice.COLUMNS)
     sentences = advice.advise(rows[rows["key"].isin(list(keys))])
@@ -253,15 +257,15 @@ def _advise(results: Path, keys: Collection[str]) -> None:
 
 
 def _say_what_was_set_aside(results: Path) -> None:
-    from dabench import store
+    from dabench.results import store
 
     for path in store.corrupt(results):
         err.print(f"warning: {path} could not be read and was set aside; its cells run again", markup=False)
 
 
 def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
-    from dabench import display
-    from dabench.plan import State
+    from dabench.cli import display
+    from dabench.run.plan import State
 
     _print_groups(planned, tuple(State))
     counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
@@ -270,8 +274,8 @@ def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int)
 
 
 def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
-    from dabench import provenance
-    from dabench.plan import State
+    from dabench.results import provenance
+    from dabench.run.plan import State
 
     stale = provenance.age(results).stale
     count = sum(each.state is State.CACHED and each.key in stale for each in planned)
@@ -320,7 +324,7 @@ def report(
 ) -> None:
     """Write leaderboard.md and its figures, or a site, from the stored rows."""
     if site is not None:
-        from dabench import site as sites
+        from dabench.report import site as sites
 
         made = sites.build(results, data, cache, pictures=pictures)
         _say_what_was_set_aside(results)
@@ -330,7 +334,7 @@ def report(
         return
     import pyarrow as pa
 
-    from dabench import provenance
+    from dabench.results import provenance
 
     rows = _rows(format, results)
     age = provenance.age_of(pa.Table.from_pandas(rows[list(provenance.COLUMNS)], preserve_index=False))
@@ -354,8 +358,8 @@ def report(
 
 def _rows(format: Format, results: Path) -> pd.DataFrame:
     """The stored rows, with the columns that the format asks for; raises DabenchError where there are none."""
-    from dabench import report as reports
-    from dabench import store
+    from dabench.report import markdown as reports
+    from dabench.results import store
 
     if format in (Format.md, Format.latex):
         rows = reports.load(results)
@@ -370,8 +374,9 @@ def _rendered(
     format: Format, rows: pd.DataFrame, results: Path, output: Path, figures: Path, age: Age, select: str
 ) -> dict[Path, str]:
     """Each file that the rows give, and its text."""
-    from dabench import registry, studies
-    from dabench import report as reports
+    from dabench import registry
+    from dabench.report import markdown as reports
+    from dabench.results import searches
 
     if format is Format.csv:
         return {output: rows.to_csv(index=False)}
@@ -385,7 +390,7 @@ def _rendered(
         age=age,
         select=select,
         figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
-        studies=studies.read(results),
+        studies=searches.read(results),
         tasks=registry.known_tasks().values(),
     )
     return {output: text, **{figures / name: svg for name, svg in drawn.items()}}
@@ -400,7 +405,7 @@ def serve(
     pictures: Pictures = False,
 ) -> None:
     """Show the site on this machine; it follows a sweep that is running."""
-    from dabench import site
+    from dabench.report import site
 
     server = site.server(
         lambda: site.build(results, data, cache, pictures=pictures), lambda: site.version(results), port
@@ -494,7 +499,7 @@ def show(
     results: Results = Path("results"),
 ) -> None:
     """Show every row of a method on a task: numbers, parameters, provenance."""
-    from dabench import store
+    from dabench.results import store
 
     task, slash, variant = what.partition("/")
     if not slash:
@@ -552,7 +557,9 @@ def curve(
     dry_run: DryRun = False,
 ) -> None:
     """Draw accuracy against severity, target labels or images, or a hyper-parameter, into results/curves."""
-    from dabench import curves, plan, registry, store
+    from dabench import registry
+    from dabench.results import store
+    from dabench.run import curves, plan
 
     if values is None and parameter not in curves.DEFAULT_VALUES:
         raise DabenchError(f"--parameter {parameter} needs --values, such as 0.05,0.2,0.6")
@@ -604,7 +611,7 @@ def reproduce(
     only_report: Annotated[bool, typer.Option("--only-report", help="Run nothing: judge what is stored.")] = False,
 ) -> None:
     """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
-    from dabench import reproduce as reproductions
+    from dabench.papers import page as reproductions
 
     study = reproductions.study(paper, data, backbone, image_size)
     for words in study.substitutions:
@@ -637,7 +644,7 @@ def _carry_out_unless_dry(
     context: typer.Context,
 ) -> bool:
     """Shows the plan, or runs what is not stored; returns whether cells failed."""
-    from dabench import plan
+    from dabench.run import plan
 
     if workers is not None:
         _at_least(workers, 1, "--workers", "of 1 or more")
@@ -660,7 +667,7 @@ def _carry_out_unless_dry(
 @datasets.command("status")
 def data_status(data: Data) -> None:
     """Which data sets are here, how large the others are, and their licences."""
-    from dabench.data import DATASETS
+    from dabench.data.datasets import DATASETS
 
     lines = []
     for dataset in DATASETS.values():
@@ -680,7 +687,7 @@ def data_download(
     data: Data,
 ) -> None:
     """Fetch data sets into the data root."""
-    from dabench.data import DATASETS
+    from dabench.data.datasets import DATASETS
 
     downloads = {}
     for name in names:
@@ -716,7 +723,10 @@ def tune(
     results: Results = Path("results"),
 ) -> None:
     """Search every method's hyper-parameters without target labels: equal trials, chosen by a label-free score."""
-    from dabench import display, plan, registry, store, studies, tuning
+    from dabench import registry
+    from dabench.cli import display
+    from dabench.results import searches, store
+    from dabench.run import plan, tune
 
     request = plan.Request(
         tasks=registry.tasks(tasks),
@@ -726,15 +736,15 @@ def tune(
         labels=_label_budgets(labels)[:1],
     )
     _at_least(trials, 1, "--trials", "of 1 or more")
-    tuning.check_score(select, request.methods)
+    tune.check_score(select, request.methods)
     most = trials * len(request.tasks) * len(request.methods) * len(request.seeds)
     place, workers = _place(device, workers, most, data, cache)
     store.check_writable(results)
     _print_groups(plan.plan(request, data, cache, results), (plan.State.REFUSED, plan.State.MISSING))
     with display.watching(most, out) as listen:
-        found = tuning.tune(request, place, results, trials=trials, select=select, workers=workers, listen=listen)
+        found = tune.tune(request, place, results, trials=trials, select=select, workers=workers, listen=listen)
     rows = store.frame(results, ["key", "status", "checkpoint_scores"])
-    chosen = [studies.chosen(study, rows) for study in found]
+    chosen = [searches.chosen(study, rows) for study in found]
     _print_table(
         ("task", "method", "trials", f"chosen by {select}"),
         [
@@ -757,7 +767,8 @@ def verify(
     results: Results = Path("results"),
 ) -> None:
     """Run stored cells again and compare: exit 0 where all agree, 1 where one differs, 2 where none can be compared."""
-    from dabench import registry, verification
+    from dabench import registry
+    from dabench.run import verify
 
     task, slash, variant = what.partition("/")
     if what and not slash:
@@ -766,14 +777,14 @@ def verify(
     place, _ = _place(device, 1, 1, data, cache)
     files = {variant.name: variant.file for variant in registry.methods(methods)}
     verdicts = []
-    for check in verification.verify(
+    for check in verify.verify(
         results, place, registry.tasks(tasks), files, task=task, variant=variant, sample=sample, draw=draw
     ):
         verdicts.append(check)
         out.print(f"{check.verdict:<16} {check.label}{check.words and ': '}{check.words}", markup=False)
     if not any(check.compared for check in verdicts):
         raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
-    raise typer.Exit(1 if any(check.verdict is verification.Verdict.DIFFERENT for check in verdicts) else 0)
+    raise typer.Exit(1 if any(check.verdict is verify.Verdict.DIFFERENT for check in verdicts) else 0)
 
 
 class Figures(StrEnum):
@@ -793,8 +804,8 @@ def plot(
     output: Annotated[Path | None, typer.Option(help="File ending in .svg, .png or .pdf.")] = None,
 ) -> None:
     """Draw a figure of stored rows, and print its table."""
-    from dabench import plots
-    from dabench import report as reports
+    from dabench.report import markdown as reports
+    from dabench.report import plots
 
     drawn = plots.drawn(figure, reports.load(results), what)
     output = output or results / "figures" / f"{figure}-{what}.svg"
@@ -811,7 +822,8 @@ def check(
     file: Annotated[str, typer.Argument(help="A method's file, or the name of a known method.")],
 ) -> None:
     """Run the contract tests on a method, such as your own before a pull request."""
-    from dabench import contract, registry
+    from dabench import registry
+    from dabench.authoring import contract
 
     passed = True
     for variant in registry.methods(file):
@@ -836,7 +848,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and '
 @new.command("method")
 def new_method(name: Name) -> None:
     """Write NAME.py: a method that works, to be changed into yours."""
-    from dabench import scaffold
+    from dabench.authoring import scaffold
 
     file = scaffold.method(name, Path())
     out.print(f"{file} is a method that works. Change it, then:", markup=False)
@@ -849,7 +861,7 @@ def new_task(
     python: Annotated[bool, typer.Option("--python", help="A Python file, for data that no folder holds.")] = False,
 ) -> None:
     """Write NAME.toml: a task of two folders of pictures, or NAME.py: one that loads its own."""
-    from dabench import scaffold
+    from dabench.authoring import scaffold
 
     file = scaffold.python_task(name, Path()) if python else scaffold.toml_task(name, Path())
     if python:
@@ -877,7 +889,7 @@ def export(
     results: Results = Path("results"),
 ) -> None:
     """Adapt a stored cell anew and save its model, with the lines that load it elsewhere."""
-    from dabench import export as exports
+    from dabench.run import export as exports
 
     stored = exports.find(what, results, seed, key)
     place, _ = _place(device, None, 1, data, cache)

@@ -13,11 +13,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from dabench import __version__, cell, checkpoints, models, registry, scores, store
+from dabench import __version__, models, registry
 from dabench.core import DabenchError, Setting
-from dabench.loop import predict
+from dabench.models import own
 from dabench.nn import Classifier, InputAdapted
-from dabench.plan import Cell, Place
+from dabench.results import store
+from dabench.run import cell, scores
+from dabench.run.plan import Cell, Place
+from dabench.run.target_data import predict
 
 _CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images")
 
@@ -146,7 +149,7 @@ def _save(weights: dict[str, Tensor], path: Path, facts: dict[str, str]) -> Path
 
 def _architecture(backbone: str) -> str:
     """The name by which timm knows the network, also where a checkpoint filled it."""
-    checkpoint = checkpoints.of_backbone(backbone)
+    checkpoint = own.of_backbone(backbone)
     if checkpoint is None:
         return backbone
     if not checkpoint.architecture:

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dabench import registry, store
+from dabench import fingerprints, registry
 from dabench.core import DabenchError
+from dabench.results import store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,14 +46,14 @@ def age_of(rows: pa.Table) -> Age:
     """Compares the code behind the rows, which need COLUMNS, with today's."""
     stale: dict[str, str] = {}
     unchecked: dict[str, str] = {}
-    core, methods = registry.core_code(), registry.method_files()
+    core, methods = fingerprints.core_code(), registry.method_files()
     for made in rows.group_by(list(COLUMNS[1:])).aggregate([("key", "list")]).to_pylist():
         changed, absent = [], []
         if made["core_code"] != core:
             changed.append("harness")
         if made["method"] not in methods:
             absent.append("method")
-        elif made["method_code"] != registry.method_code(methods[made["method"]]):
+        elif made["method_code"] != fingerprints.method_code(methods[made["method"]]):
             changed.append("method")
         task_code = _task_code(made["task"], made["image_size"] or 0)
         if task_code is None:
@@ -70,7 +71,7 @@ def age_of(rows: pa.Table) -> Age:
 def _task_code(name: str, image_size: int) -> str | None:
     """Today's fingerprint of a task, None for one that is not known here."""
     try:
-        return registry.task_code(registry.task(name), image_size)
+        return fingerprints.task_code(registry.task(name), image_size)
     except DabenchError:
         return None
 

@@ -16,8 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dabench import data, registry, store
+from dabench import data, fingerprints, registry
 from dabench.core import DabenchError, MissingData, Needs, Protocol, Setting, Task
+from dabench.results import store
 
 ALL = -1
 
@@ -174,11 +175,11 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
         "labels": cell.labels,
         "target_images": cell.target_images,
         "seed": cell.seed,
-        "method_code": registry.method_code(described.file),
-        "task_code": registry.task_code(task, cell.image_size),
+        "method_code": fingerprints.method_code(described.file),
+        "task_code": fingerprints.task_code(task, cell.image_size),
         "data": images,
     }
-    return {"key": registry.fingerprint(json.dumps(known, sort_keys=True)), **known}
+    return {"key": fingerprints.digest(json.dumps(known, sort_keys=True)), **known}
 
 
 def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol) -> str:
@@ -186,9 +187,9 @@ def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol
 
     Raises MissingData where the files are not there.
     """
-    loaders = registry.loader_code(task)
+    loaders = fingerprints.loader_code(task)
     facts = (task.name, task.image_shape, protocol, task.camera)
-    manifest = registry.fingerprint(data.manifest(data.files_of(task, data_root)), loaders, repr(facts), _decoders())
+    manifest = fingerprints.digest(data.manifest(data.files_of(task, data_root)), loaders, repr(facts), _decoders())
     remembered = cache_root / "fingerprints" / manifest
     if remembered.exists():
         return remembered.read_text()

@@ -24,9 +24,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dabench import __version__, registry, store
+from dabench import __version__, fingerprints
 from dabench.core import DabenchError, MissingData, NotApplicable
-from dabench.plan import Place, Planned, State
+from dabench.results import store
+from dabench.run.plan import Place, Planned, State
 
 Answer = TypeVar("Answer")
 
@@ -86,7 +87,7 @@ def attempt(planned: Planned, place: Place, listen: Listener) -> Finished:
     worker = os.getpid()
     listen(Progress(planned, worker, "loading", 0, 1, math.nan, 0.0))
     _keep_freed_memory()
-    from dabench.cell import measure
+    from dabench.run.cell import measure
 
     last = [time.monotonic(), 0.0, 0]
 
@@ -148,7 +149,7 @@ def _provenance(place: Place) -> dict[str, Any]:
         "commit": _commit(),
         "version": f"dabench {__version__}, python {platform.python_version()}, "
         f"torch {version('torch')}, timm {version('timm')}",
-        "core_code": registry.core_code(),
+        "core_code": fingerprints.core_code(),
     }
 
 

@@ -13,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 from tabulate import tabulate
 
-from dabench import plots, provenance, standings, statistics, store
 from dabench.core import Reference, Setting, Task
-from dabench.provenance import TODAY, Age
-from dabench.standings import BENCH, BEST, CEILING, FLOOR, LAST
-from dabench.studies import Study, Trial, searched_keys
-from dabench.studies import chosen as chosen_trial
+from dabench.evaluation import standings, statistics
+from dabench.evaluation.standings import BENCH, BEST, CEILING, FLOOR, LAST
+from dabench.report import plots
+from dabench.results import provenance, store
+from dabench.results.provenance import TODAY, Age
+from dabench.results.searches import Study, Trial, searched_keys
+from dabench.results.searches import chosen as chosen_trial
 
 COLUMNS = list(dict.fromkeys([*standings.COLUMNS, *provenance.COLUMNS]))
 _NONE = "-"

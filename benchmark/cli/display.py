@@ -24,9 +24,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from dabench import runner
+from dabench.run import sweep
 
-Listener = Callable[[runner.Progress | runner.Finished], None]
+Listener = Callable[[sweep.Progress | sweep.Finished], None]
 SUMMARY_COLUMNS = ("key", "task", "variant", "labels", "status", "accuracy", "accuracy_before")
 
 _COLOURS = {"ok": "green", "failed": "red", "refused": "yellow", "missing": "yellow"}
@@ -43,7 +43,7 @@ def watching(cells: int, console: Console) -> Iterator[Listener]:
         yield _plain(cells, console)
 
 
-def finished_line(finished: runner.Finished) -> Text:
+def finished_line(finished: sweep.Finished) -> Text:
     """One line for a cell that ended: name, accuracy and gain over the source model in points, or the reason."""
     row = finished.row
     status = row["status"] if row else "missing"
@@ -59,9 +59,9 @@ def finished_line(finished: runner.Finished) -> Text:
 def _plain(cells: int, console: Console) -> Listener:
     ended, spoken = 0, time.monotonic()
 
-    def listen(word: runner.Progress | runner.Finished) -> None:
+    def listen(word: sweep.Progress | sweep.Finished) -> None:
         nonlocal ended, spoken
-        if isinstance(word, runner.Finished):
+        if isinstance(word, sweep.Finished):
             ended += 1
             text = f"[{ended}/{cells}] {finished_line(word).plain}"
         elif time.monotonic() - spoken > _QUIET:
@@ -96,9 +96,9 @@ def _live(cells: int, console: Console) -> Iterator[Listener]:
     whole = overall.add_task("cells", total=cells)
     bars: dict[str, TaskID] = {}
 
-    def listen(word: runner.Progress | runner.Finished) -> None:
+    def listen(word: sweep.Progress | sweep.Finished) -> None:
         key = word.planned.key
-        if isinstance(word, runner.Finished):
+        if isinstance(word, sweep.Finished):
             if key in bars:
                 current.remove_task(bars.pop(key))
             overall.advance(whole)
@@ -117,7 +117,7 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _rate(word: runner.Progress) -> str:
+def _rate(word: sweep.Progress) -> str:
     return f"{word.steps_per_second:.0f} steps/s" if word.steps_per_second else ""
 
 

@@ -1,0 +1,5 @@
+"""`python -m dabench`: the command line."""
+
+from dabench.cli import main
+
+main()

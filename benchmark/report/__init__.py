@@ -1,0 +1,1 @@
+"""Renders what evaluation found: leaderboard.md, the site, figures, advice."""

@@ -1,0 +1,1 @@
+"""The stored rows: their schema, the folder they lie in, and what made them."""
