@@ -28,7 +28,7 @@ ARROWS = {
     "tasks": "core data",
 }
 FOLDERS = [Path(package.__path__[0]) for package in (dabench, dabench.methods, dabench.tasks)]
-FILES = sorted({file for folder in FOLDERS for file in folder.rglob("*.py")} - {FOLDERS[0] / "__init__.py"})
+FILES = sorted({file for folder in FOLDERS for file in folder.rglob("*.py")} - set(FOLDERS[0].glob("__*.py")))
 
 
 def package_of(file):
