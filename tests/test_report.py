@@ -13,7 +13,7 @@ import pytest
 
 from dabench.core import DabenchError, Reference
 from dabench.evaluation import standings
-from dabench.report import markdown
+from dabench.report import markdown, schema
 from dabench.results import searches, store
 from dabench.results.provenance import Age
 
@@ -376,7 +376,7 @@ def test_a_frame_of_python_lists_reports_like_the_one_in_arrow(tmp_path):
 
 def test_the_schema_page_is_what_the_store_documents():
     page = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
-    assert page == markdown.schema_page(), "write markdown.schema_page() to docs/results.md"
+    assert page == schema.schema_page(), "write schema.schema_page() to docs/results.md"
 
 
 def test_the_summary_of_a_run_lists_each_task_and_method_with_its_gain(tmp_path):

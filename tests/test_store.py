@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -131,6 +132,52 @@ def test_rows_of_an_older_schema_still_load(tmp_path):
     (back,) = store.load(tmp_path).to_pylist()
     assert back["accuracy"] == 0.5
     assert back["ece"] is None
+
+
+def rewritten(tmp_path, change):
+    """The file of one stored row after a change of its table, as another version would have written it."""
+    store.write(tmp_path, [row(0, accuracy=0.5, steps=7)])
+    path = store.path_of(tmp_path, "a-b", "dann")
+    pq.write_table(change(pq.read_table(path)), path)
+    return path
+
+
+def test_a_file_from_before_a_column_reads_as_its_default(tmp_path):
+    rewritten(tmp_path, lambda table: table.drop_columns(["start", "stream", "frozen", "scored", "curve"]))
+    (back,) = store.load(tmp_path).to_pylist()
+    assert [back[name] for name in ("start", "stream", "frozen", "scored", "curve")] == [
+        "source-model",
+        "shuffled",
+        False,
+        True,
+        None,
+    ]
+
+
+def test_columns_of_a_newer_version_survive_a_write_by_this_one(tmp_path):
+    path = rewritten(tmp_path, lambda table: table.append_column("joules", pa.array([12.5])))
+    assert "joules" not in store.load(tmp_path).column_names
+    store.write(tmp_path, [row(1)])
+    store.write(tmp_path, [row(2)])
+    assert pq.read_table(path)["joules"].to_pylist() == [12.5, None, None]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns(["key"]),
+        lambda table: pa.table({"a": [1, 2]}),
+        lambda table: table.drop_columns(["steps"]).append_column("steps", pa.array(["seven"])),
+        lambda table: table.drop_columns(["per_class"]).append_column("per_class", pa.array([0.5])),
+    ],
+    ids=["no key", "another table", "text for a number", "a number for a list"],
+)
+def test_a_file_of_another_schema_is_set_aside_like_a_corrupt_one(tmp_path, change):
+    rewritten(tmp_path, change)
+    assert len(store.load(tmp_path)) == 0
+    assert len(store.corrupt(tmp_path)) == 1
+    store.write(tmp_path, [row(1)])
+    assert store.statuses(tmp_path) == {"k1": "ok"}
 
 
 @pytest.mark.parametrize("kind", ["<u1", "<u2"])

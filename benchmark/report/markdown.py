@@ -704,30 +704,6 @@ def _latex_text(text: str) -> str:
     return "".join(special.get(character, character) for character in text).replace("·", r"$\cdot$")
 
 
-_SCHEMA_INTRO = """\
-# The results, column by column
-
-`results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone,
-image size, budget, label and image bounds, and seed. `dabench show TASK/METHOD` prints the rows; any parquet
-reader opens them. A value that does not apply is null.
-"""
-
-
-def schema_page() -> str:
-    """The Markdown of docs/results.md: every column of a row, its type, unit and meaning."""
-    lines = [[f"`{column.name}`", _kind(column.type), column.unit, _plain(column.meaning)] for column in store.COLUMNS]
-    return f"{_SCHEMA_INTRO}\n{_table(['column', 'type', 'unit', 'meaning'], lines, align=['left'] * 4)}"
-
-
-def _kind(kind: pa.DataType) -> str:
-    """A column type in the reader's words."""
-    if pa.types.is_map(kind):
-        return f"{_kind(kind.key_type)}: {_kind(kind.item_type)}"
-    if pa.types.is_list(kind):
-        return f"{_kind(kind.value_type)}s"
-    return {"string": "text", "int64": "integer", "double": "number", "binary": "bytes"}[str(kind)]
-
-
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:
     escaped = [[str(text).replace("|", "\\|") for text in line] for line in lines]
     return tabulate(escaped, header, tablefmt="github", disable_numparse=True, colalign=align) + "\n"

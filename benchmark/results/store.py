@@ -10,7 +10,6 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,82 +21,13 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from dabench.core import DabenchError
+from dabench.results.row import CELL, DEFAULTS, REQUIRED, SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Column:
-    """One documented column of a result row."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
-
-
-_text, _int, _real = pa.string(), pa.int64(), pa.float64()
-_reals = pa.list_(pa.float64())
-
-COLUMNS: tuple[Column, ...] = (
-    Column("key", _text, "", "hash of everything below that can change the numbers; one row a key"),
-    Column("task", _text, "", "task, with the camera's parameters where they are not the task's own"),
-    Column("family", _text, "", "family of the task"),
-    Column("protocol", _text, "", "which images adapt and which score"),
-    Column("method", _text, "", "method, named as its file"),
-    Column("setting", _text, "", "what the method may see"),
-    Column("variant", _text, "", "method with the hyper-parameters that are not its defaults"),
-    Column("params", _text, "JSON", "every hyper-parameter"),
-    Column("backbone", _text, "", "network of the source model"),
-    Column("image_size", _int, "pixel", "side of the images given to the network"),
-    Column("budget", _real, "", "share of the task's adaptation and source training steps"),
-    Column("labels", _int, "images", "target labels a class: -1 all, 0 none"),
-    Column("target_images", _int, "images", "bound on the target images that adapt: -1 all"),
-    Column("seed", _int, "", "varies the source model, the order of the data and the method"),
-    Column("status", _text, "", "ok, failed (tried again next time) or refused (nothing to do here)"),
-    Column("reason", _text, "", "why a row is failed or refused"),
-    Column("accuracy", _real, "fraction", "on the target test images, of the model that adapt() returned"),
-    Column("per_class", _reals, "fraction", "the same for each class; NaN for a class without images"),
-    Column("nll", _real, "nat", "mean negative log-likelihood on the target test images"),
-    Column("ece", _real, "fraction", "expected calibration error, 15 bins, target test images"),
-    Column("accuracy_before", _real, "fraction", "source model on the target test images"),
-    Column("nll_before", _real, "nat", "source model on the target test images"),
-    Column("ece_before", _real, "fraction", "source model on the target test images"),
-    Column("source_before", _real, "fraction", "source model on the source test images"),
-    Column("source_after", _real, "fraction", "adapted model on the source test images; below before: forgetting"),
-    Column("predictions", pa.binary(), "class", "prediction for each target test image, one byte (two above 256)"),
-    Column("predictions_before", pa.binary(), "class", "the source model's prediction for each of them"),
-    Column("truth", pa.binary(), "class", "the label of each of them"),
-    Column("checkpoint_progress", _reals, "fraction", "share of the budget spent at each checkpoint"),
-    Column("checkpoint_accuracy", _reals, "fraction", "target test accuracy at each checkpoint (for the oracle)"),
-    Column("checkpoint_images", _int, "images", "target test images behind each, beside all for the returned model"),
-    Column("checkpoint_loss", _reals, "", "mean training loss since the checkpoint before"),
-    Column("checkpoint_scores", pa.map_(_text, _reals), "", "each label-free score at each checkpoint"),
-    Column("steps", _int, "steps", "optimisation steps granted"),
-    Column("seconds", _real, "s", "adaptation alone, checkpoints not counted"),
-    Column("seconds_scoring", _real, "s", "spent on checkpoints and their scores"),
-    Column("seconds_source", _real, "s", "training of the source model, when this row's run trained it; else NaN"),
-    Column("ms_per_image", _real, "ms", "inference of the adapted model; adaptation included for test-time"),
-    Column("peak_memory", _real, "MiB", "peak during adaptation (device memory on a GPU, process memory else)"),
-    Column("trained_parameters", _int, "", "parameters whose values differ from the source model's, or are new"),
-    Column("n_source", _int, "images", "labelled source training images of the task"),
-    Column("n_target", _int, "images", "target images that adapt"),
-    Column("n_test", _int, "images", "target images that score"),
-    Column("partial", _text, "", "what of the official data is missing"),
-    Column("device", _text, "", "processor or GPU"),
-    Column("threads", _int, "", "CPU threads of the run"),
-    Column("precision", _text, "", "arithmetic of the network: bf16 or fp32"),
-    Column("created", _text, "UTC", "when the cell ended, ISO 8601"),
-    Column("commit", _text, "", "git commit of the code, + where files differed"),
-    Column("version", _text, "", "dabench, python, torch and timm"),
-    Column("method_code", _text, "", "fingerprint of the method's code"),
-    Column("task_code", _text, "", "fingerprint of the task's facts and loader"),
-    Column("core_code", _text, "", "fingerprint of the harness; a difference marks the row as stale"),
-    Column("data", _text, "", "fingerprint of the decoded images and labels"),
-)
-SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
-_ORDER = ["variant", "protocol", "backbone", "image_size", "budget", "labels", "target_images", "seed", "key"]
+_ORDER = [*(name for name in CELL if name not in ("task", "method")), "key"]
 
 
 def path_of(results: Path, task: str, method: str) -> Path:
@@ -120,13 +50,14 @@ def check_writable(results: Path) -> None:
 def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds rows, each replacing the row of the same key; all of a file's rows land at once or not at all.
 
-    A column left out is null. Raises DabenchError when the folder cannot be written or the disk is full.
+    A column left out takes its default. Columns that a newer version wrote stay.
+    Raises DabenchError when the folder cannot be written or the disk is full.
     """
     by_file: dict[Path, list[Mapping[str, Any]]] = {}
     for row in rows:
         unknown = row.keys() - set(SCHEMA.names)
         if unknown:
-            raise DabenchError(f"result row has unknown columns {sorted(unknown)}; add them to store.COLUMNS")
+            raise DabenchError(f"result row has unknown columns {sorted(unknown)}; add them to results/row.py")
         by_file.setdefault(path_of(results, row["task"], row["method"]), []).append(row)
     for path, new in by_file.items():
         try:
@@ -139,13 +70,12 @@ def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _merge(path: Path, new: list[Mapping[str, Any]]) -> None:
-    table = pa.Table.from_pylist([dict(row) for row in new], schema=SCHEMA)
-    if path.exists():
-        old = _open(path)
-        if old is not None:
-            keys = pa.array([row["key"] for row in new], type=_text)
-            keep = pa.compute.invert(pa.compute.is_in(old["key"], value_set=keys))
-            table = pa.concat_tables([old.filter(keep), table])
+    table = pa.Table.from_pylist([{**DEFAULTS, **row} for row in new], schema=SCHEMA)
+    old = _open(path, None) if path.exists() else None
+    if old is not None:
+        keys = pa.array([row["key"] for row in new], type=pa.string())
+        keep = pa.compute.invert(pa.compute.is_in(old["key"], value_set=keys))
+        table = pa.concat_tables([table, old.filter(keep)], promote_options="default")
     table = table.sort_by([(name, "ascending") for name in _ORDER])
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -158,11 +88,20 @@ def _merge(path: Path, new: list[Mapping[str, Any]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _open(path: Path, columns: Sequence[str] = SCHEMA.names) -> pa.Table | None:
-    """The file's rows in today's schema, or None after setting an unreadable file aside."""
+def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
+    """The file's rows in today's types, or None after setting aside a file that is unreadable or of another schema.
+
+    `columns` None takes every column, those that no field of `Row` names too, which a newer version wrote.
+    """
     try:
         # The files are small: threads would cost a quarter more than they save.
-        table = pq.ParquetFile(path, pre_buffer=False).read(columns=list(columns), use_threads=False)
+        file = pq.ParquetFile(path, pre_buffer=False)
+        there = file.schema_arrow.names
+        if missing := [name for name in REQUIRED if name not in there]:
+            raise ValueError(f"no column {missing[0]}")
+        wanted = columns if columns is not None else [*SCHEMA.names, *(name for name in there if name not in _KNOWN)]
+        table = file.read(columns=[name for name in wanted if name in there], use_threads=False)
+        return _in_schema(table, wanted)
     except FileNotFoundError:
         return None
     except MemoryError:
@@ -173,13 +112,26 @@ def _open(path: Path, columns: Sequence[str] = SCHEMA.names) -> pa.Table | None:
             raise DabenchError(f"cannot read {path}: {os.strerror(number)}; mend that and try again") from error
         path.replace(path.with_suffix(".parquet.corrupt"))
         return None
-    schema = _schema(tuple(columns))
-    if table.schema == schema:
+
+
+_KNOWN = frozenset(SCHEMA.names)
+
+
+def _in_schema(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The columns in that order and in today's types; one that the table lacks holds its default."""
+    schema = _schema(tuple(name for name in columns if name in _KNOWN))
+    if table.schema.remove_metadata() == schema:
         return table
-    for name in columns:
+    for name in schema.names:
         if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
-    return table.select(schema.names).cast(schema)
+            table = table.append_column(schema.field(name), _defaults(name, len(table)))
+    kinds = (SCHEMA.field(name) if name in _KNOWN else table.schema.field(name) for name in columns)
+    return table.select(list(columns)).cast(pa.schema(kinds))
+
+
+def _defaults(name: str, count: int) -> pa.Array:
+    kind = SCHEMA.field(name).type
+    return pa.repeat(pa.scalar(DEFAULTS[name], kind), count) if name in DEFAULTS else pa.nulls(count, kind)
 
 
 @cache
