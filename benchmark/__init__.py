@@ -1,5 +1,8 @@
 """dabench: a benchmark suite and leaderboard for domain adaptation of image classifiers."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dabench.core import (
     AccessError,
     DabenchError,
@@ -14,17 +17,26 @@ from dabench.core import (
     Reference,
     Setting,
     Task,
+    between,
+    one_of,
     register,
 )
+
+if TYPE_CHECKING:
+    from dabench.nn import Classifier
+    from dabench.run.target_data import Batch, Method, TargetData
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AccessError",
+    "Batch",
+    "Classifier",
     "DabenchError",
     "Diverged",
     "Domain",
     "Domains",
+    "Method",
     "MissingData",
     "Needs",
     "NotApplicable",
@@ -32,6 +44,22 @@ __all__ = [
     "Recipe",
     "Reference",
     "Setting",
+    "TargetData",
     "Task",
+    "between",
+    "one_of",
     "register",
 ]
+
+_TYPES = {  # of a method's annotations; they bring torch along, which listing names must not
+    "Batch": "dabench.run.target_data",
+    "Classifier": "dabench.nn",
+    "Method": "dabench.run.target_data",
+    "TargetData": "dabench.run.target_data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TYPES:
+        raise AttributeError(f"module 'dabench' has no attribute '{name}'")
+    return getattr(importlib.import_module(_TYPES[name]), name)

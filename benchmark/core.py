@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-Method = TypeVar("Method", bound=type[Any])
+MethodClass = TypeVar("MethodClass", bound=type[Any])
 
 
 class DabenchError(Exception):
@@ -47,7 +47,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class Needs(Flag):
-    """What a method declares it must see; the declaration decides its setting."""
+    """What a method declares it must see; the declaration decides its setting.
+
+    TARGET_LABELS grants `--labels N` labelled images a class, and these images alone; UNLABELLED_REST the other
+    target images beside them. SOURCE_ANSWERS grants the source model's probabilities for the target images, and
+    not the source model.
+    """
 
     NOTHING = 0
     SOURCE = auto()
@@ -55,6 +60,8 @@ class Needs(Flag):
     TARGET_LABELS = auto()
     ALL_TARGET_LABELS = auto()
     TEST_STREAM = auto()
+    UNLABELLED_REST = auto()
+    SOURCE_ANSWERS = auto()
 
 
 class Setting(StrEnum):
@@ -63,19 +70,28 @@ class Setting(StrEnum):
     SOURCE_ONLY = "source-only"
     GENERALIZATION = "generalization"
     TEST_TIME = "test-time"
+    TEST_TIME_SOURCE = "test-time-source"
+    BLACK_BOX = "black-box"
     SOURCE_FREE = "source-free"
     UNSUPERVISED = "unsupervised"
+    SEMI_SUPERVISED = "semi-supervised"
+    SEMI_SUPERVISED_SOURCE = "semi-supervised-source"
     SUPERVISED = "supervised"
     ORACLE = "oracle"
 
 
+_FEW_LABELS = Needs.TARGET_IMAGES | Needs.TARGET_LABELS
 _SETTINGS = {
     Needs.NOTHING: Setting.SOURCE_ONLY,
     Needs.SOURCE: Setting.GENERALIZATION,
     Needs.TEST_STREAM: Setting.TEST_TIME,
+    Needs.TEST_STREAM | Needs.SOURCE: Setting.TEST_TIME_SOURCE,
+    Needs.TARGET_IMAGES | Needs.SOURCE_ANSWERS: Setting.BLACK_BOX,
     Needs.TARGET_IMAGES: Setting.SOURCE_FREE,
     Needs.SOURCE | Needs.TARGET_IMAGES: Setting.UNSUPERVISED,
-    Needs.TARGET_IMAGES | Needs.TARGET_LABELS: Setting.SUPERVISED,
+    _FEW_LABELS: Setting.SUPERVISED,
+    _FEW_LABELS | Needs.UNLABELLED_REST: Setting.SEMI_SUPERVISED,
+    _FEW_LABELS | Needs.UNLABELLED_REST | Needs.SOURCE: Setting.SEMI_SUPERVISED_SOURCE,
     Needs.TARGET_IMAGES | Needs.ALL_TARGET_LABELS: Setting.ORACLE,
 }
 
@@ -101,14 +117,14 @@ class Declaration:
         return setting_of(self.needs)
 
 
-def register(*, needs: Needs, paper: str) -> Callable[[Method], Method]:
+def register(*, needs: Needs, paper: str) -> Callable[[MethodClass], MethodClass]:
     """Declares a frozen dataclass to be the method named as its file.
 
     `needs` decides what `target_data` will hold; `paper` is the reference shown beside it.
     """
     setting_of(needs)
 
-    def declare(method: Method) -> Method:
+    def declare(method: MethodClass) -> MethodClass:
         name = method.__module__.rpartition(".")[2]
         method.declaration = Declaration(name, needs, paper)
         return method

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import affine_grid, grid_sample, softplus
 
 from dabench.core import NotApplicable
 
@@ -20,6 +20,7 @@ class Classifier(nn.Module):
     backbone computes in `precision` (float32 or bfloat16), the head in float32.
     """
 
+    forward_passes: ClassVar[int] = 0  # of every classifier in this process, for the record of what a run did
     mean: Tensor
     std: Tensor
 
@@ -45,6 +46,7 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Float32 features (batch, feature_dim) of images in [0, 1], (batch, channels, height, width)."""
+        Classifier.forward_passes += 1
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(images.device.type, self.precision if reduced else None, enabled=reduced):
@@ -122,6 +124,12 @@ def reverse_gradient(features: Tensor, scale: float) -> Tensor:
     return _ReverseGradient.apply(features, scale)
 
 
+def anneal(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """Sets every group's rate to its initial one over (1 + 10 progress)^0.75 (Ganin et al., JMLR 2016)."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) / (1 + 10 * progress) ** 0.75
+
+
 def domain_loss(source: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy of the critic's logits, (batch,) each: source is 1, target is 0."""
     return cross_entropy_of(source, True) / 2 + cross_entropy_of(target, False) / 2
@@ -159,6 +167,38 @@ def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     if not found:
         raise NotApplicable("the backbone has no batch norm to adapt; choose one that has (--backbone lenet_bn)")
     return found
+
+
+def use_batch_statistics(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    """From now on the batch norm takes each batch's own mean and variance, in eval mode too.
+
+    Where a channel has one value alone (one image, maps of 1x1) there is no variance: the source's statistics answer.
+    """
+    stored = norm.running_mean, norm.running_var
+
+    def choose(norm: nn.modules.batchnorm._BatchNorm, inputs: tuple[Tensor]) -> None:
+        single = inputs[0].numel() == inputs[0].shape[1]
+        norm.running_mean, norm.running_var = stored if single else (None, None)
+
+    norm.track_running_stats = False
+    norm.register_forward_pre_hook(choose)
+
+
+def norms_of_the_batch(model: nn.Module) -> list[nn.Parameter]:
+    """Freezes all but the norms' scales and shifts, which it gives; batch norms take each batch's own statistics.
+
+    Batch, layer and group norms. Raises NotApplicable where the model has none that can be adapted.
+    """
+    freeze(model)
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm):
+            norm.requires_grad_(True)
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            use_batch_statistics(norm)
+    affine = [weight for weight in model.parameters() if weight.requires_grad]
+    if not affine:
+        raise NotApplicable("the backbone has no norm to adapt; choose one that has (--backbone lenet_bn)")
+    return affine
 
 
 def layers_of(model: nn.Module, kind: str) -> list[nn.Module]:
@@ -227,3 +267,42 @@ def mmd(kernel: Tensor) -> Tensor:
     """Squared maximum mean discrepancy from a kernel between all pairs, half of the points from each domain."""
     half = len(kernel) // 2
     return kernel[:half, :half].mean() + kernel[half:, half:].mean() - 2 * kernel[:half, half:].mean()
+
+
+def strong(images: Tensor) -> Tensor:
+    """A strong view of each image in [0, 1]: turned, sheared, scaled and shifted, lit otherwise, a square cut out.
+
+    Each image by its own chance from torch's global random state, on the device: the operations of RandAugment and
+    Cutout (Cubuk et al., 2020; DeVries & Taylor, 2017) that keep a digit's and an object's class, without flips.
+    Features, (batch, feature_dim), get noise of a tenth of their spread and a tenth of their entries put to zero.
+    """
+    count, device = len(images), images.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count, device=device).uniform_(low, high)
+
+    if images.ndim == 2:
+        noisy = images + 0.1 * images.std() * torch.randn_like(images)
+        return noisy * torch.empty_like(images).bernoulli_(0.9)
+    angle, shear, scale = uniform(-0.35, 0.35), uniform(-0.2, 0.2), uniform(0.85, 1.15)
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    rows = [cosine, shear - sine, uniform(-0.15, 0.15), sine, cosine, uniform(-0.15, 0.15)]
+    grid = affine_grid(torch.stack(rows, 1).view(count, 2, 3), list(images.shape), align_corners=False)
+    moved = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    grey = moved.mean((1, 2, 3), keepdim=True)
+    contrast, light = uniform(0.6, 1.4).view(-1, 1, 1, 1), uniform(-0.15, 0.15).view(-1, 1, 1, 1)
+    lit = (grey + contrast * (moved - grey) + light).clamp(0, 1)
+    height, width = images.shape[2:]
+    from_row = (torch.arange(height, device=device) - uniform(0, height)[:, None]).abs() < height / 8
+    from_column = (torch.arange(width, device=device) - uniform(0, width)[:, None]).abs() < width / 8
+    cut = (from_row[:, None, :, None] & from_column[:, None, None, :]).to(lit)
+    return (lit * (1 - cut) + 0.5 * cut).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Moves the teacher's weights to their exponential moving average over the student's; buffers are copied."""
+    for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):
+        mine.lerp_(theirs, 1 - momentum)
+    for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
+        mine.copy_(theirs)

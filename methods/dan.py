@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, register
-from dabench.nn import gaussian_kernels, mmd
+from dabench.nn import anneal, gaussian_kernels, mmd
 
 
 @register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Long et al., ICML 2015")
@@ -31,11 +31,11 @@ class DAN:
     def adapt(self, model, target_data):
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
         for batch in target_data.batches(model):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr / (1 + 10 * batch.progress) ** 0.75
+            anneal(optimizer, batch.progress)
             features = model.features(torch.cat([batch.source_images, batch.target_images]))
             logits = model.head(features)
-            prediction = cross_entropy(logits.chunk(2)[0], batch.source_labels)
+            classification = cross_entropy(logits.chunk(2)[0], batch.source_labels)
             discrepancy = mmd(gaussian_kernels(features)) + mmd(gaussian_kernels(logits))
-            batch.minimise(prediction + self.weight * discrepancy, optimizer)
+            losses = {"classification": classification, "discrepancy": discrepancy}
+            batch.minimise(classification + self.weight * discrepancy, optimizer, losses=losses)
         return model

@@ -38,7 +38,8 @@ class DANNAlpha:
             alpha = 1 / (1 + exp(-self.gamma * batch.progress))
             images = torch.cat([batch.source_images, batch.target_images])
             source, target = model.features(images).chunk(2)
-            prediction = cross_entropy(model.head(source), batch.source_labels)
+            classification = cross_entropy(model.head(source), batch.source_labels)
             domain = domain_loss(critic(reverse_gradient(source, 1.0)), critic(reverse_gradient(target, 1.0)))
-            batch.minimise(alpha * prediction + (1 - alpha) * domain, optimizer)
+            losses = {"classification": classification, "domain": domain}
+            batch.minimise(alpha * classification + (1 - alpha) * domain, optimizer, losses=losses)
         return model

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, register
-from dabench.nn import coral
+from dabench.nn import anneal, coral
 
 
 @register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Sun & Saenko, ECCV workshops 2016")
@@ -29,9 +29,10 @@ class DeepCORAL:
     def adapt(self, model, target_data):
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
         for batch in target_data.batches(model):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr / (1 + 10 * batch.progress) ** 0.75
+            anneal(optimizer, batch.progress)
             source, target = model(torch.cat([batch.source_images, batch.target_images])).chunk(2)
-            prediction = cross_entropy(source, batch.source_labels)
-            batch.minimise(prediction + self.weight * coral(source, target), optimizer)
+            classification = cross_entropy(source, batch.source_labels)
+            discrepancy = coral(source, target)
+            losses = {"classification": classification, "discrepancy": discrepancy}
+            batch.minimise(classification + self.weight * discrepancy, optimizer, losses=losses)
         return model

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, register
-from dabench.nn import freeze
+from dabench.nn import anneal, freeze
 
 
 @register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Shimodaira 2000; Bickel et al., ICML 2007")
@@ -44,8 +44,7 @@ class ImportanceWeighting:
         model.effective_sample_size = (weights.sum() ** 2 / weights.square().sum()).item()
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
         for batch in target_data.batches(model):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr / (1 + 10 * batch.progress) ** 0.75
+            anneal(optimizer, batch.progress)
             weight = (log_ratio(frozen.features(batch.source_images)) - log_mean).exp().clamp_max(self.clip)
             losses = cross_entropy(model(batch.source_images), batch.source_labels, reduction="none")
             batch.minimise((weight * losses).mean(), optimizer)

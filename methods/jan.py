@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, register
-from dabench.nn import gaussian_kernels, mmd, squared_distances
+from dabench.nn import anneal, gaussian_kernels, mmd, squared_distances
 
 
 @register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Long et al., ICML 2017")
@@ -32,12 +32,13 @@ class JAN:
     def adapt(self, model, target_data):
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)
         for batch in target_data.batches(model):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr / (1 + 10 * batch.progress) ** 0.75
+            anneal(optimizer, batch.progress)
             strength = 2 / (1 + exp(-10 * batch.progress)) - 1
             features = model.features(torch.cat([batch.source_images, batch.target_images]))
             logits = model.head(features)
-            prediction = cross_entropy(logits.chunk(2)[0], batch.source_labels)
+            classification = cross_entropy(logits.chunk(2)[0], batch.source_labels)
             joint = gaussian_kernels(features) * (-squared_distances(logits.softmax(1)) / 1.68).exp()
-            batch.minimise(prediction + strength * self.weight * mmd(joint), optimizer)
+            discrepancy = mmd(joint)
+            losses = {"classification": classification, "discrepancy": discrepancy}
+            batch.minimise(classification + strength * self.weight * discrepancy, optimizer, losses=losses)
         return model

@@ -1,12 +1,13 @@
 """NoGRL: domain adaptation first, prediction later, and a confusion loss in the place of gradient reversal.
 
-Tom Serieys, Zakariae Cherif: No Gradient Reversal Layer, ESANN 2020.
+Hugo Serieys, Aymen Cherif: Adversarial domain adaptation without gradient reversal layer, ESANN 2020.
 
     alpha L_y + (1 - alpha) (L_d + L_c)     alpha = 1 / (1 + exp(-gamma p))     p: progress over the whole run
 
 L_y: cross-entropy of the source predictions. L_d: binary cross-entropy of the critic, for the critic alone. L_c: the
 same with the domain labels swapped, for the features alone, through a critic held fixed. All three step together.
-Dropout and the penalty `l2` times the squared weights are on the fully connected layers, as in the paper.
+Dropout and the penalty `l2` times the squared weights are on the fully connected layers, as in the paper. From `dann`
+it differs by these losses, by these two defaults (there 0) and by a rate that stays as it is.
 """
 
 from dataclasses import dataclass
@@ -38,10 +39,11 @@ class NoGRL:
             alpha = 1 / (1 + exp(-self.gamma * batch.progress))
             images = torch.cat([batch.source_images, batch.target_images])
             source, target = model.features(images).chunk(2)
-            prediction = cross_entropy(model.head(source), batch.source_labels)
+            classification = cross_entropy(model.head(source), batch.source_labels)
             domain = domain_loss(critic(source.detach()), critic(target.detach()))
             critic.requires_grad_(False)
             confusion = domain_loss(critic(target), critic(source))
             critic.requires_grad_(True)
-            batch.minimise(alpha * prediction + (1 - alpha) * (domain + confusion), optimizer)
+            losses = {"classification": classification, "domain": domain, "confusion": confusion}
+            batch.minimise(alpha * classification + (1 - alpha) * (domain + confusion), optimizer, losses=losses)
         return model

@@ -1,4 +1,4 @@
-"""TENT: each test batch's prediction entropy is minimised by the batch norms' affine parameters alone.
+"""TENT: each test batch's prediction entropy is minimised by the norms' affine parameters alone.
 
 Dequan Wang, Evan Shelhamer, Shaoteng Liu, Bruno Olshausen, Trevor Darrell: Tent: Fully Test-Time Adaptation by
 Entropy Minimization, ICLR 2021, arXiv:2006.10726.
@@ -6,7 +6,8 @@ Entropy Minimization, ICLR 2021, arXiv:2006.10726.
     min over every gamma, beta of  mean H(f(x_t))     one step a batch, statistics from the batch itself
 
 The answer is the output from before the update. The state goes on from batch to batch, or starts anew for each with
-`episodic`. Adam as in the paper's CIFAR experiments. A backbone without batch norm is refused.
+`episodic`. Adam as in the paper's CIFAR experiments. Layer and group norms are adapted likewise; a backbone without
+any norm is refused.
 """
 
 from dataclasses import dataclass
@@ -15,35 +16,27 @@ import torch
 from torch import nn
 
 from dabench.core import Needs, between, one_of, register
-from dabench.nn import batch_norms, entropy, freeze
+from dabench.nn import entropy, norms_of_the_batch
 
 
 @register(needs=Needs.TEST_STREAM, paper="Wang et al., ICLR 2021")
 @dataclass(frozen=True, kw_only=True)
 class Tent:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)
-    batch_size: int = between(200, 1, 4096)
     episodic: bool = one_of(False, True)
 
     def adapt(self, model, target_data):
-        freeze(model)
-        for norm in batch_norms(model):
-            norm.requires_grad_(True)
-            # Without running statistics a batch norm takes the batch's own, in eval mode too.
-            norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
-        return Stream(model, self.lr, self.episodic)
+        return Stream(model, norms_of_the_batch(model), self)
 
 
 class Stream(nn.Module):
     """A model that learns from each batch it answers."""
 
-    def __init__(self, model, lr, episodic):
+    def __init__(self, model, affine, settings):
         super().__init__()
-        self.model = model
-        self.episodic = episodic
-        self.affine = [weight for weight in model.parameters() if weight.requires_grad]
-        self.start = [weight.detach().clone() for weight in self.affine]
-        self.optimizer = torch.optim.Adam(self.affine, lr=lr)
+        self.model, self.affine, self.episodic = model, affine, settings.episodic
+        self.start = [weight.detach().clone() for weight in affine]
+        self.optimizer = torch.optim.Adam(affine, lr=settings.lr)
         self.fresh = self.optimizer.state_dict()
 
     @torch.enable_grad()

@@ -21,7 +21,8 @@ from torch.nn.functional import cross_entropy
 from dabench import models, registry
 from dabench.core import Domain, Recipe
 from dabench.nn import DomainCritic, domain_loss, reverse_gradient
-from dabench.run.target_data import Pictures, TargetData
+from dabench.run.images import Pictures
+from dabench.run.target_data import TargetData
 
 CPU = torch.device("cpu")
 Contender = Callable[[int], None]  # trains for so many steps

@@ -38,7 +38,8 @@ from dabench.methods.target_mask import TargetMask
 from dabench.methods.target_supervised import TargetSupervised
 from dabench.methods.tent import Tent
 from dabench.nn import DomainCritic, coral, gaussian_kernels, hooked, layers_of, mmd
-from dabench.run.target_data import Pictures, TargetData
+from dabench.run.images import Pictures
+from dabench.run.target_data import TargetData
 
 CLASSES, SHAPE, BATCH = 4, (3, 16, 16), 8
 CPU = torch.device("cpu")

@@ -22,9 +22,10 @@ from dabench import models
 from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Task
 from dabench.registry import Variant
 from dabench.run import sweep
-from dabench.run.cell import Scene, grant, scene_of, seeded, train_source
+from dabench.run.cell import STREAM_BATCH, Scene, grant, scene_of, seeded, train_source
+from dabench.run.images import Pictures, predict
 from dabench.run.plan import ALL, Cell
-from dabench.run.target_data import Pictures, TargetData, predict
+from dabench.run.target_data import TargetData
 
 STEPS, IMAGES, CLASSES, SIDE = 10, 96, 4, 16
 _CPU = torch.device("cpu")
@@ -103,7 +104,7 @@ def _adapted(variant: Variant, scene: Scene | None = None) -> nn.Module:
 
 def _answers(variant: Variant, adapted: nn.Module) -> Tensor:
     """Logits on the tiny test images, in the method's own batches."""
-    logits, _ = predict(adapted, _scene().target_test, getattr(variant.load(), "batch_size", 256))
+    logits, _ = predict(adapted, _scene().target_test, STREAM_BATCH)
     return logits
 
 

@@ -7,7 +7,7 @@ import math
 import random
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,12 +23,14 @@ from torch.nn.functional import cross_entropy
 from dabench import data, fingerprints, models, registry
 from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
 from dabench.run import scores
+from dabench.run.images import Pictures, predict
 from dabench.run.plan import ALL, Cell, Place
-from dabench.run.target_data import Pictures, TargetData, predict
+from dabench.run.target_data import TargetData
 
 # A checkpoint looks at one image for every hundred the budget trains on: ten of them take about a tenth of the run.
 _TRAINED_PER_SCORED, _FEWEST_SCORED, _MOST_SCORED = 100, 200, 1000
 _MOST_VALIDATED = 200  # labelled target images a class that choose the checkpoint of a method that sees labels
+STREAM_BATCH = 200  # test images that a test-time method sees at once
 _SOURCE_TRAINING = Declaration("source model", Needs.SOURCE, "")
 
 
@@ -89,7 +91,11 @@ def adapt(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], No
     steps = max(1, round(scene.task.recipe.steps * cell.budget))
     tape = Checkpoints(scene, needs, images=steps * scene.task.recipe.batch_size // _TRAINED_PER_SCORED)
     granted = grant(needs, scene, cell)
-    model = copy.deepcopy(source.model).train()
+    answers, model = None, copy.deepcopy(source.model).train()
+    if needs & Needs.SOURCE_ANSWERS:
+        answers = predict(source.model, granted["target"])[0].softmax(1)
+        with seeded(cell.seed, device):
+            model = _network(cell, scene, device).train()
     with seeded(cell.seed, device):
         target_data = TargetData(
             method.declaration,
@@ -100,6 +106,7 @@ def adapt(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], No
             device=device,
             on_step=lambda step, loss: on_step("adapting", step, steps, loss),
             on_checkpoint=tape.record,
+            answers=answers,
             **granted,
         )
         _reset_peak_memory(device)
@@ -128,7 +135,7 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
     """
     run = adapt(cell, place, on_step)
     scene, source, tape, device = run.scene, run.source, run.tape, torch.device(place.device)
-    batch_size = getattr(run.method, "batch_size", 256)
+    batch_size = STREAM_BATCH if run.method.declaration.needs & Needs.TEST_STREAM else 256
     with seeded(cell.seed, device):
         started = time.perf_counter()
         logits, features = predict(run.adapted, scene.target_test, batch_size)
@@ -139,7 +146,7 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
             answered = scores.Evidence(target_logits=logits, target_features=features)
             tape.note(1.0, math.nan, logits[tape.tested], answered)
         elif not tape.progress:
-            tape.record(run.adapted, 1.0, math.nan)
+            tape.record(run.adapted, 1.0, {})
         source_logits, _ = predict(run.adapted, scene.source_test, batch_size)
     if not logits.isfinite().all():
         raise Diverged(f"'{run.method.declaration.name}' gives logits that are not finite; lower lr")
@@ -231,6 +238,10 @@ def grant(needs: Needs, scene: Scene, cell: Cell) -> dict[str, Pictures]:
                 granted["target"] = _subset(target, train)
                 if len(held_out):
                     granted["validation"] = _subset(target, held_out)
+            if needs & Needs.UNLABELLED_REST:
+                # Where every image is labelled there is no rest: all of them stand in, without their labels.
+                rest = np.setdiff1d(np.arange(len(target)), np.concatenate([train, held_out]))
+                granted["unlabelled"] = replace(_subset(target, rest) if len(rest) else target, labels=None)
     return granted
 
 
@@ -273,14 +284,7 @@ def _source_model(
     if memory in _source_models:
         return _source_models[memory], False
     task, device = scene.task, torch.device(place.device)
-    model = models.build(
-        cell.backbone,
-        task.num_classes,
-        task.image_shape,
-        pretrained=task.pretrained or cell.backbone not in models.OWN_NETS,
-        logit_indices=task.logit_indices,
-        device=device,
-    )
+    model = _network(cell, scene, device)
     seconds = math.nan
     if not task.pretrained:
         weights = place.cache / "source" / f"{key}.safetensors"
@@ -300,6 +304,19 @@ def _source_model(
         _source_models.pop(next(iter(_source_models)))
     _source_models[memory] = SourceModel(model, test_logits, accuracy, seconds)
     return _source_models[memory], not math.isnan(seconds)
+
+
+def _network(cell: Cell, scene: Scene, device: torch.device) -> nn.Module:
+    """The cell's network before any training on the task: published weights where there are some."""
+    task = scene.task
+    return models.build(
+        cell.backbone,
+        task.num_classes,
+        task.image_shape,
+        pretrained=task.pretrained or cell.backbone not in models.OWN_NETS,
+        logit_indices=task.logit_indices,
+        device=device,
+    )
 
 
 def source_key(cell: Cell, scene: Scene) -> str:
@@ -356,7 +373,7 @@ class Checkpoints:
         self.loss: list[float] = []
         self.scores: dict[str, list[float]] = {}
 
-    def record(self, model: nn.Module, progress: float, loss: float) -> None:
+    def record(self, model: nn.Module, progress: float, losses: Mapping[str, float]) -> None:
         """Looks at the model, in eval mode, with the random state kept."""
         with seeded(0, self.test.device):
             logits, _ = predict(model, self.test)
@@ -370,7 +387,7 @@ class Checkpoints:
                     source_features=source_features,
                     source_labels=self.source.labels,
                 )
-            self.note(progress, loss, logits, evidence)
+            self.note(progress, losses.get("total", math.nan), logits, evidence)
 
     def note(self, progress: float, loss: float, test_logits: Tensor, evidence: scores.Evidence) -> None:
         """Keeps what a model answers on the images `tested`; raises Diverged where it is not finite."""

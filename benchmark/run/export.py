@@ -19,8 +19,8 @@ from dabench.models import own
 from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
 from dabench.run import cell, scores
+from dabench.run.images import predict
 from dabench.run.plan import Cell, Place
-from dabench.run.target_data import predict
 
 _CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images")
 

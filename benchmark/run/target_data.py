@@ -1,104 +1,110 @@
 """What a method holds in its hands: `TargetData`, which has only what was granted, and the loop it runs.
 
-The harness owns the loop: it gathers minibatches on the device, counts the budget, stops a run that is no longer
-finite and takes a checkpoint every tenth of the budget.
+The harness owns the loop: it gathers minibatches on the device, counts the budget over all calls, stops a run that is
+no longer finite and takes a checkpoint every tenth of the budget.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from dabench.core import AccessError, Declaration, Diverged, Domain, Needs, Recipe
+from dabench.core import AccessError, DabenchError, Declaration, Diverged, Needs, Recipe
+from dabench.nn import Classifier
+from dabench.run.images import Draws, Pictures, augment, predict
 
 CHECKPOINTS = 10
 _LOSS_CHECK = 20  # steps between looks at the loss: each look waits for the device
 
 _GRANTS = {
     "source_images": Needs.SOURCE,
+    "source_raw": Needs.SOURCE,
+    "source_index": Needs.SOURCE,
     "source_labels": Needs.SOURCE,
     "source_batches": Needs.SOURCE,
     "target_images": Needs.TARGET_IMAGES,
+    "target_raw": Needs.TARGET_IMAGES,
     "target_index": Needs.TARGET_IMAGES,
+    "num_target": Needs.TARGET_IMAGES,
     "target_labels": Needs.TARGET_LABELS,
     "best_checkpoint": Needs.TARGET_LABELS,
+    "unlabelled_images": Needs.UNLABELLED_REST,
+    "unlabelled_raw": Needs.UNLABELLED_REST,
+    "unlabelled_index": Needs.UNLABELLED_REST,
+    "source_answers": Needs.SOURCE_ANSWERS,
 }
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """A domain on the device: uint8 images (n, channels, height, width) and, where granted, labels (n,)."""
+class Method(Protocol):
+    """What a file in methods/ declares: a frozen dataclass of hyper-parameters that adapts a model."""
 
-    images: Tensor
-    labels: Tensor | None
-    device: torch.device
+    declaration: ClassVar[Declaration]
 
-    @classmethod
-    def of(cls, domain: Domain, device: torch.device, *, labelled: bool) -> Pictures:
-        """Moves the domain to the device where it fits; else its images stay behind and batches travel."""
-        images = torch.from_numpy(domain.images)
-        if device.type == "cuda" and images.nbytes < 0.4 * torch.cuda.mem_get_info(device)[0]:
-            images = images.to(device)
-        labels = torch.as_tensor(domain.labels, dtype=torch.long, device=device) if labelled else None
-        return cls(images, labels, device)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, index: Tensor) -> Tensor:
-        """The images at `index` as float32 in [0, 1], channels last, on the device."""
-        taken = self.images[index.to(self.images.device)].to(self.device)
-        return taken.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)
-
-    def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """Every image once, in order."""
-        for index in torch.arange(len(self)).split(batch_size):
-            yield self.take(index)
+    def adapt(self, model: Classifier, target_data: TargetData) -> nn.Module:
+        """The adapted model, in any mode; `model` is this call's own copy and may be changed."""
+        ...
 
 
 class Batch:
     """One step's minibatch; what the setting does not grant is not in it.
 
-    `source_images` and `target_images` are float32 in [0, 1] on the device; `target_index` says which of the
-    target images these are; `progress` in [0, 1) is the share of the budget already spent.
+    `*_images` are float32 in [0, 1] on the device, augmented as the task's recipe says, `*_raw` the same images
+    before that, `*_index` which of the domain's images these are. `progress` in [0, 1) is the share of the whole
+    budget already spent; `epoch` counts the passes over the target's images (the source's, where no target is
+    granted), and `starts_epoch` says that this batch is the first of one.
     """
 
-    __slots__ = (
-        "_data",
-        "progress",
-        "source_images",
-        "source_labels",
-        "step",
-        "target_images",
-        "target_index",
-        "target_labels",
-    )
+    step: int
+    progress: float
+    epoch: int
+    starts_epoch: bool
+    source_images: Tensor
+    source_raw: Tensor
+    source_labels: Tensor
+    source_index: Tensor
+    target_images: Tensor
+    target_raw: Tensor
+    target_labels: Tensor
+    target_index: Tensor
+    unlabelled_images: Tensor
+    unlabelled_raw: Tensor
+    unlabelled_index: Tensor
+
+    def __init__(self, data: TargetData, granted: Mapping[str, Any]) -> None:
+        self._data = data
+        vars(self).update(granted)
 
     def __getattr__(self, name: str) -> Tensor:
         raise self._data.refusal(name)
 
-    def minimise(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        """One descent step on `loss`: clears the gradients, goes backward, steps every optimizer."""
+    def minimise(self, loss: Tensor, *optimizers: Optimizer, losses: Mapping[str, Tensor] | None = None) -> None:
+        """One descent step on `loss`: clears the gradients, goes backward, steps every optimizer.
+
+        `losses` are parts of it by name, such as classification and domain; the row keeps the mean of each.
+        """
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        self._data.record(loss)
+        self._data.record({"total": loss, **(losses or {})})
 
 
 class TargetData:
     """What one method may see of one task, and the loop over it.
 
-    `source`, `target`, `validation` are None where the method's needs do not grant them. `on_step(step, loss)`
-    hears of the steps at which the loss was looked at; `on_checkpoint(model, progress, loss)` of each tenth.
+    `source`, `target`, `validation`, `unlabelled` and `answers` are None where the method's needs do not grant them.
+    `on_step(step, loss)` hears of the steps at which the loss was looked at; `on_checkpoint(model, progress, losses)`
+    of each tenth of the budget, with the mean of each named loss since the tenth before.
     """
 
     def __init__(
@@ -113,34 +119,48 @@ class TargetData:
         source: Pictures | None = None,
         target: Pictures | None = None,
         validation: Pictures | None = None,
+        unlabelled: Pictures | None = None,
+        answers: Tensor | None = None,
         on_step: Callable[[int, float], None] = lambda step, loss: None,
-        on_checkpoint: Callable[[nn.Module, float, float], None] = lambda model, progress, loss: None,
+        on_checkpoint: Callable[[nn.Module, float, Mapping[str, float]], None] = lambda model, progress, losses: None,
     ) -> None:
         self.steps = steps
+        self.steps_taken = 0
         self.num_classes = num_classes
         self.device = device
         self.seconds_aside = 0.0
         self._declaration = declaration
         self._recipe = recipe
-        self._seed = seed
         self._source = source
         self._target = target
         self._validation = validation
         self._on_step = on_step
         self._on_checkpoint = on_checkpoint
-        self._loss_sum = torch.zeros((), device=device)
-        self._losses = 0
-        self._step = 0
+        if target is not None:
+            self.num_target = len(target)
+        if answers is not None:
+            self.source_answers = answers
+        domains = {"source": (source, 0), "target": (target, 1), "unlabelled": (unlabelled, 7919)}
+        self._draws = {
+            name: Draws(pictures, recipe, 2 * seed + stream, device)
+            for name, (pictures, stream) in domains.items()
+            if pictures is not None
+        }
+        self._chance = torch.Generator(device).manual_seed(2 * seed + 104729)
+        self._marks = {round(steps * tenth / CHECKPOINTS) for tenth in range(1, CHECKPOINTS + 1)}
+        self._losses = MeanLosses(device)
+        self._epoch = -1
+        self._whole_budget_asked = False
         self._best: tuple[float, dict[str, Tensor]] | None = None
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         raise self.refusal(name)
 
     def refusal(self, name: str) -> Exception:
         """The error for an attribute that is not there: not granted, or not known."""
-        declared = self._declaration
         if name not in _GRANTS:
             return AttributeError(f"target_data and its batches have no '{name}'")
+        declared = self._declaration
         return AccessError(
             f"method '{declared.name}' asked for {name}, which its setting '{declared.setting}' does not grant; "
             f"add {_GRANTS[name]} to its needs, or do without"
@@ -156,78 +176,78 @@ class TargetData:
 
     def source_batches(self, batch_size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Every source training image with its labels once, in order."""
-        if self._source is None:
+        if self._source is None or self._source.labels is None:
             raise self.refusal("source_batches")
         return zip(self._source.in_order(batch_size), self._source.labels.split(batch_size), strict=True)
 
+    def augmented(self, raw: Tensor) -> Tensor:
+        """One more view of a batch's `*_raw` images, by the task's own augmentation."""
+        return augment(raw, self._recipe, self._chance)
+
     # -------------------------------------------------------------------------------------------- the loop
 
-    def batches(self, model: nn.Module, batch_size: int | None = None) -> Iterator[Batch]:
-        """Paired minibatches until the budget is spent; `model` is the one under adaptation.
+    def batches(self, model: nn.Module, batch_size: int | None = None, share: float | None = None) -> Iterator[Batch]:
+        """Paired minibatches, `share` of the granted steps or all that are left; `model` is the one under adaptation.
 
-        Raises Diverged when a loss given to `Batch.minimise` is no longer finite.
+        The steps of all calls together are never more than granted. Raises Diverged when a loss given to
+        `Batch.minimise` is no longer finite, DabenchError where an earlier call was given the whole budget.
         """
+        if self._whole_budget_asked:
+            raise DabenchError(
+                f"method '{self._declaration.name}' asked for more batches after its {self.steps} steps were given "
+                "away; split the budget between its stages: batches(model, share=0.3)"
+            )
+        self._whole_budget_asked = share is None
         size = batch_size or self._recipe.batch_size
-        source = self._draws(self._source, size, 0)
-        target = self._draws(self._target, size, 1)
-        marks = {round(self.steps * tenth / CHECKPOINTS) for tenth in range(1, CHECKPOINTS + 1)}
-        self._keep_if_best(model)
-        for step in range(self.steps):
-            batch = Batch()
-            batch._data = self
-            batch.step = step
-            batch.progress = step / self.steps
-            if self._source is not None:
-                index, batch.source_images = next(source)
-                batch.source_labels = self._source.labels[index.to(self.device)]
-            if self._target is not None:
-                batch.target_index, batch.target_images = next(target)
-                if self._target.labels is not None:
-                    batch.target_labels = self._target.labels[batch.target_index.to(self.device)]
+        if not self.steps_taken:
+            self._keep_if_best(model)
+        left = self.steps - self.steps_taken
+        for _ in range(left if share is None else min(left, round(share * self.steps))):
+            if self.steps_taken >= self.steps:  # another call's batches went between these
+                return
+            batch = self._batch(size)
+            self.steps_taken += 1
             yield batch
-            self._step = step + 1
-            if self._step in marks:
+            if self.steps_taken in self._marks:
+                self._marks.remove(self.steps_taken)
                 self._checkpoint(model)
 
-    def _draws(self, pictures: Pictures | None, size: int, stream: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled epochs without end, cut into full batches: (index, augmented images)."""
-        if pictures is None:
-            return
-        order = torch.Generator().manual_seed(2 * self._seed + stream)
-        chance = torch.Generator(self.device).manual_seed(2 * self._seed + stream)
-        waiting = torch.empty(0, dtype=torch.long)
-        while True:
-            while len(waiting) < size:
-                waiting = torch.cat([waiting, torch.randperm(len(pictures), generator=order)])
-            index, waiting = waiting[:size], waiting[size:]
-            yield index, augment(pictures.take(index), self._recipe, chance)
+    def _batch(self, size: int) -> Batch:
+        fields: dict[str, Any] = {"step": self.steps_taken, "progress": self.steps_taken / self.steps}
+        counted = self._draws.get("unlabelled") or self._draws.get("target") or self._draws.get("source")
+        if counted is not None:
+            fields["epoch"] = counted.epoch_of_next()
+            fields["starts_epoch"] = fields["epoch"] > self._epoch
+            self._epoch = fields["epoch"]
+        for name, draws in self._draws.items():
+            fields |= draws.next(name, size)
+        return Batch(self, fields)
 
-    def record(self, loss: Tensor) -> None:
-        """Counts a step's loss; raises Diverged at the next look after it stopped being finite."""
-        self._loss_sum += loss.detach()
-        self._losses += 1
-        if self._losses % _LOSS_CHECK == 0:
-            self._on_step(self._step, self._mean_loss())
+    def record(self, losses: Mapping[str, Tensor]) -> None:
+        """Counts a step's losses; raises Diverged at the next look after their total stopped being finite."""
+        self._losses.add(losses)
+        if self._losses.counts["total"] % _LOSS_CHECK == 0:
+            self._on_step(self.steps_taken, self._mean_losses().get("total", math.nan))
 
-    def _mean_loss(self) -> float:
-        """Mean loss since the last checkpoint; NaN where the method records none."""
-        total = self._loss_sum.item()
-        if not math.isfinite(total):
-            raise Diverged(f"the loss of '{self._declaration.name}' became {total} by step {self._step}; lower lr")
-        return total / self._losses if self._losses else math.nan
+    def _mean_losses(self) -> dict[str, float]:
+        means = self._losses.means()
+        if not math.isfinite(means.get("total", 0.0)):
+            raise Diverged(
+                f"the loss of '{self._declaration.name}' became {means['total']} by step {self.steps_taken}; lower lr"
+            )
+        return means
 
     def _checkpoint(self, model: nn.Module) -> None:
         started = time.perf_counter()
-        self._on_checkpoint(model, self._step / self.steps, self._mean_loss())
+        self._on_checkpoint(model, self.steps_taken / self.steps, self._mean_losses())
         self.seconds_aside += time.perf_counter() - started
-        self._loss_sum.zero_()
-        self._losses = 0
+        self._losses = MeanLosses(self.device)
         self._keep_if_best(model)
 
     # -------------------------------------------------------------------------------------- early stopping
 
     def _keep_if_best(self, model: nn.Module) -> None:
-        if self._validation is None:
+        if self._validation is None or self._validation.labels is None:
             return
         logits, _ = predict(model, self._validation)
         accuracy = (logits.argmax(1) == self._validation.labels).float().mean().item()
@@ -246,48 +266,47 @@ class TargetData:
         return model
 
 
-def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
-    """Flips and shifts each image by its own chance, on the device, as the recipe says."""
-    if recipe.flip:
-        flipped = torch.rand(len(images), 1, 1, 1, device=images.device, generator=chance) < 0.5
-        images = torch.where(flipped, images.flip(3), images)
-    if recipe.crop:
-        height, width = images.shape[2:]
-        padded = pad(images, [recipe.crop] * 4, mode="reflect")
-        shift = torch.randint(0, 2 * recipe.crop + 1, (2, len(images), 1, 1, 1), device=images.device, generator=chance)
-        rows = (shift[0] + torch.arange(height, device=images.device).view(-1, 1)).expand(
-            -1, images.shape[1], -1, padded.shape[3]
-        )
-        columns = (shift[1] + torch.arange(width, device=images.device)).expand(-1, images.shape[1], height, -1)
-        images = padded.gather(2, rows).gather(3, columns)
-    return images.contiguous(memory_format=torch.channels_last)
+class MeanLosses:
+    """Sums of named losses on the device, which are looked at seldom: each look waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.sums: dict[str, Tensor] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Counts each loss once more under its name."""
+        for name, loss in losses.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), device=self.device)
+            self.sums[name] += loss.detach()
+        self.counts.update(losses.keys())
+
+    def means(self) -> dict[str, float]:
+        """The mean of each over the times that it was given."""
+        return {name: total.item() / self.counts[name] for name, total in self.sums.items()}
+
+
+@dataclass
+class Work:
+    """What a run really did: optimizer steps of any optimizer, and forward passes of the backbone."""
+
+    optimizer_steps: int = 0
+    forward_passes: int = 0
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+def counted() -> Iterator[Work]:
+    """Counts the optimizer steps and forward passes of what runs inside; the latter are known at the end."""
+    work = Work()
+
+    def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        work.optimizer_steps += 1
+
+    before = Classifier.forward_passes
+    handle = register_optimizer_step_post_hook(stepped)
     try:
-        yield
+        yield work
     finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@torch.no_grad()
-def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Logits (n, classes) and features (n, feature_dim) in eval mode, in order.
-
-    A model without `features` and `head` gives an empty tensor for them.
-    """
-    split = hasattr(model, "features") and hasattr(model, "head")
-    logits, features = [], []
-    with evaluating(model):
-        for images in pictures.in_order(batch_size):
-            if split:
-                features.append(model.features(images).float())
-                logits.append(model.head(features[-1]).float())
-            else:
-                logits.append(model(images).float())
-    return torch.cat(logits), torch.cat(features) if split else torch.empty(0)
+        handle.remove()
+        work.forward_passes = Classifier.forward_passes - before
