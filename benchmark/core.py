@@ -39,6 +39,9 @@ class Diverged(DabenchError):
     """A loss, a weight or a logit stopped being a finite number."""
 
 
+ALL = -1  # every one there is, where a number of target labels or target images is asked for
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words for the end of an error: the known name that `name` was perhaps meant to be, then all of them."""
     known = sorted(known)

@@ -136,17 +136,18 @@ def method_files() -> dict[str, Path]:
 
 
 def methods(text: str) -> tuple[Variant, ...]:
-    """The methods a person named: `all`, names, `name[lr=0.003]`, or paths to files, comma-separated.
+    """The methods a person named: `all`, names, globs, `name[lr=0.003]`, or paths to files, comma-separated.
 
     Nothing of theirs is imported. Raises DabenchError for an unknown name, parameter or value.
     """
     known = method_files()
     chosen: dict[Variant, None] = {}
     for part in split_list(text):
-        name, given = _name_and_parameters(part)
-        if name == "all":
-            chosen.update(dict.fromkeys(Variant(each, file) for each, file in sorted(known.items())))
+        matching = [each for each in sorted(known) if part == "all" or fnmatch.fnmatchcase(each, part)]
+        if matching and part not in known:
+            chosen.update(dict.fromkeys(Variant(each, known[each]) for each in matching))
             continue
+        name, given = _name_and_parameters(part)
         if name.endswith(".py"):
             file = Path(name).resolve()
             if not file.is_file():

@@ -123,6 +123,30 @@ def test_debug_shows_the_traceback_wherever_it_stands(dabench):
         assert "Traceback" in err
 
 
+def test_an_error_that_nobody_foresaw_is_one_line_and_exit_1(dabench, monkeypatch):
+    def broken(text):
+        raise KeyError("a fault\nof ours")
+
+    monkeypatch.setattr(registry, "tasks", broken)
+    code, _, err = dabench("run")
+    assert code == 1
+    assert "KeyError" in err
+    assert "again with --debug" in err
+    assert err.count("\n") == 1
+    assert "Traceback" in dabench("run", "--debug")[2]
+
+
+COMMANDS = [(), *((name,) for name in ("run", "curve", "reproduce", "tune", "verify", "export", "report", "serve"))]
+COMMANDS += [("plot",), ("show",), ("check",), ("list", "tasks"), ("data", "download"), ("new", "task")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_fits_80_columns(dabench, command):
+    code, out, _ = dabench(*command, "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_an_unknown_option_is_exit_2(dabench):
     code, _, err = dabench("run", "--seed", "3")
     assert code == 2

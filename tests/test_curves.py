@@ -1,10 +1,11 @@
 import pytest
 
 from dabench import registry
-from dabench.core import DabenchError
+from dabench.core import ALL, DabenchError
+from dabench.report import curves as pages
 from dabench.results import store
 from dabench.run import curves, plan, sweep
-from dabench.run.plan import ALL, Place, Request
+from dabench.run.plan import Place, Request
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,7 @@ def drawn(folders, parameter, values, methods="source_only", task="shapes-rotate
 
 def fake_rows(curve, accuracy):
     """A row for each cell, its accuracy by the cell."""
-    return [
-        {"key": planned.key, "status": "ok", "accuracy": accuracy(planned, value)} for value, planned in curve.cells
-    ]
+    return [{"key": cell.key, "status": "ok", "accuracy": accuracy(cell)} for cell in curve.curve.cells]
 
 
 def test_a_range_of_values_holds_both_its_ends():
@@ -60,19 +59,24 @@ def test_values_that_cannot_be_are_named(text, parameter):
 
 def test_the_cameras_own_value_is_the_task_itself_so_stored_rows_count(folders):
     at_own, elsewhere = drawn(folders, "angle", (150.0, 90.0)).cells
-    assert at_own[1].identity["task"] == "shapes-rotated"
-    assert elsewhere[1].identity["task"] == "shapes-rotated[angle=90]"
+    assert at_own.identity["task"] == "shapes-rotated"
+    assert elsewhere.identity["task"] == "shapes-rotated[angle=90]"
 
 
 def test_a_hyper_parameters_default_is_the_plain_method_and_others_stand_level(folders):
     curve = drawn(folders, "depth", (5.0, 2.0), "adapternet,source_only")
-    labels = [(value, planned.cell.variant.label) for value, planned in curve.cells]
-    assert labels == [(5.0, "adapternet"), (2.0, "adapternet[depth=2]"), (None, "source_only")]
+    values = [cell.value for cell in curve.curve.cells]
+    labels = [planned.cell.variant.label for planned in curve.cells]
+    assert list(zip(values, labels, strict=True)) == [
+        (5.0, "adapternet"),
+        (2.0, "adapternet[depth=2]"),
+        (None, "source_only"),
+    ]
 
 
 def test_a_method_keeps_what_it_was_given_beside_the_varied_parameter(folders):
     (cell,) = drawn(folders, "depth", (2.0,), "adapternet[lr=0.01]").cells
-    assert cell[1].cell.variant.label == "adapternet[depth=2,lr=0.01]"
+    assert cell.cell.variant.label == "adapternet[depth=2,lr=0.01]"
 
 
 def test_an_unknown_parameter_suggests_the_nearest(folders):
@@ -83,20 +87,23 @@ def test_an_unknown_parameter_suggests_the_nearest(folders):
 def test_the_best_method_without_labels_is_the_band_of_a_label_curve(folders):
     curve = drawn(folders, "labels", (1, ALL), "finetune_last1,source_only,adabn")
     level = {"source_only": 0.4, "adabn": 0.6}
-    rows = fake_rows(curve, lambda planned, value: level.get(planned.cell.variant.name, 0.9 if value == ALL else 0.5))
-    found = curves.lines(curve, rows)
-    assert curves.band(found).name == "adabn"
+    rows = fake_rows(curve, lambda cell: level.get(cell.line, 0.9 if cell.value == ALL else 0.5))
+    found = pages.lines(curve.curve, rows)
+    assert pages.band(found).name == "adabn"
     (moving,) = [line for line in found if not line.level]
     assert [mean for mean, _ in moving.figures] == [0.5, 0.9]
 
 
 def test_a_curve_over_target_images_bounds_them_for_who_sees_them(folders):
     curve = drawn(folders, "target_images", (10, ALL), "adabn,dann,source_only")
-    bounds = [(value, planned.cell.variant.name, planned.cell.target_images) for value, planned in curve.cells]
+    bounds = [
+        (point.value, planned.cell.variant.name, planned.cell.target_images)
+        for point, planned in zip(curve.curve.cells, curve.cells, strict=True)
+    ]
     seen = [(value, name, value) for value in (10, ALL) for name in ("adabn", "dann")]
     assert bounds == [*seen, (None, "source_only", ALL)]
-    found = curves.lines(curve, fake_rows(curve, lambda planned, value: 0.5 if value == 10 else 0.7))
-    page = curves.markdown(curve, found)
+    found = pages.lines(curve.curve, fake_rows(curve, lambda cell: 0.5 if cell.value == 10 else 0.7))
+    page = pages.markdown(curve.curve, found)
     assert "accuracy against target images" in page
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == ["10", "all"]
 
@@ -108,7 +115,7 @@ def test_a_curve_over_target_images_needs_a_method_that_sees_them(folders):
 
 def test_a_curve_without_results_says_so(folders):
     curve = drawn(folders, "angle", (90.0,))
-    assert "No cell of this curve has a result" in curves.markdown(curve, curves.lines(curve, []))
+    assert "No cell of this curve has a result" in pages.markdown(curve.curve, pages.lines(curve.curve, []))
 
 
 def test_the_camera_of_a_task_in_a_file_is_varied_in_that_file(folders):
@@ -125,13 +132,12 @@ def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders,
         return drawn(folders, "lr", (0.001, 0.1), "finetune_last1,source_only", str(tiny_task))
 
     place = Place("cpu", 1, data, cache)
-    cells = [planned for _, planned in curve().cells]
-    sweep.run(cells, place, results, workers=1, listen=lambda word: None)
+    sweep.run(curve().cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
         again = curve()
-        assert all(planned.state is plan.State.CACHED for _, planned in again.cells)
-        return [path.read_bytes() for path in curves.write(results, again, store.load(results).to_pylist())]
+        assert all(planned.state is plan.State.CACHED for planned in again.cells)
+        return [path.read_bytes() for path in pages.write(results, again.curve, store.load(results).to_pylist())]
 
     table, plot = first = written()
     assert table.count(b"\n|") == 4
@@ -143,7 +149,6 @@ def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders,
 def test_a_curve_over_severity_has_a_point_for_each_angle(folders):
     data, cache, results = folders
     curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
-    cells = [planned for _, planned in curve.cells]
-    sweep.run(cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
-    (line,) = curves.lines(curve, store.load(results, curves.COLUMNS).to_pylist())
+    sweep.run(curve.cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
+    (line,) = pages.lines(curve.curve, store.load(results, pages.COLUMNS).to_pylist())
     assert len(line.figures) == 3

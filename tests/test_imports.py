@@ -18,7 +18,7 @@ ARROWS = {
     "registry": "core data methods tasks",
     "fingerprints": "core data registry",
     "results": "core registry fingerprints",
-    "run": "core nn models data registry fingerprints results evaluation",
+    "run": "core nn models data registry fingerprints results",
     "evaluation": "core results",
     "report": "core data registry results evaluation",
     "papers": "core data models registry results run evaluation report",

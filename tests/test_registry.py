@@ -190,3 +190,9 @@ def test_a_task_at_another_size_shifts_its_images_in_proportion():
     task = registry.sized(registry.task("pacs-art-cartoon"), 56)
     assert task.image_shape == (3, 56, 56)
     assert task.recipe.crop == 4  # 16 of 224
+
+
+def test_a_glob_names_every_method_that_fits_it():
+    assert {each.name for each in registry.methods("finetune_last?")} == {f"finetune_last{n}" for n in (1, 2, 3)}
+    with pytest.raises(DabenchError, match=r"no method 'finetune-\*'"):
+        registry.methods("finetune-*")

@@ -21,8 +21,11 @@ from dabench.core import DabenchError, nearest
 from dabench.papers import verdicts
 from dabench.papers.claims import STUDIES, Claim, Experiment, Here, Picture, Study, Table
 from dabench.papers.verdicts import NotHere, Outcome, Row, Verdict
+from dabench.report import curves
 from dabench.results import store
-from dabench.run import curves, plan
+from dabench.results.curve import Curve
+from dabench.run import curves as planning
+from dabench.run import plan
 from dabench.run.plan import Place, Planned
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class PlannedStudy:
     study: Study
     scale: float
     by_experiment: Mapping[str, tuple[Planned, ...]]
-    curves: tuple[curves.Curve, ...]
+    curves: tuple[Curve, ...]
 
     @property
     def cells(self) -> tuple[Planned, ...]:
@@ -88,7 +91,7 @@ def plan_study(
         request = _request(experiment, scale, seeds)
         if experiment.parameter:
             found = [
-                curves.curve(
+                planning.curve(
                     task,
                     request.methods,
                     experiment.parameter,
@@ -98,8 +101,8 @@ def plan_study(
                 )
                 for task in request.tasks
             ]
-            drawn += found
-            by_experiment[name] = tuple(planned for each in found for _, planned in each.cells)
+            drawn += [each.curve for each in found]
+            by_experiment[name] = tuple(planned for each in found for planned in each.cells)
         else:
             by_experiment[name] = plan.plan(request, data, cache, results)
     return PlannedStudy(study, scale, by_experiment, tuple(drawn))

@@ -1,30 +1,20 @@
-"""Accuracy against one number: a camera's severity, target labels a class, target images, or a hyper-parameter.
+"""Which cells a curve needs: one number varies, a camera's severity, labels, target images or a hyper-parameter.
 
-A curve's cells are ordinary cells, so what is stored is not computed again, and its table and plot are pure functions
-of the rows: the same rows give the same bytes.
+They are ordinary cells, so what is stored is not computed again; `dabench.report.curves` draws the curve from the rows.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
-
-from tabulate import tabulate
 
 from dabench import registry
-from dabench.core import DabenchError, Needs, Task, nearest
-from dabench.evaluation import statistics
+from dabench.core import ALL, DabenchError, Needs, Task, nearest
 from dabench.registry import Variant
-from dabench.run.plan import ALL, Planned, Request
+from dabench.results.curve import COUNTED, LABELS, TARGET_IMAGES, Curve, CurveCell
+from dabench.run.plan import Planned, Request
 
-COLUMNS = ("key", "status", "variant", "seed", "accuracy", "setting")
-LABELS, TARGET_IMAGES = "labels", "target_images"
-_COUNTED = {LABELS: "target labels a class", TARGET_IMAGES: "target images"}
 DEFAULT_VALUES = {"angle": "0:360:10", LABELS: "1,3,10,30,all", TARGET_IMAGES: "30,100,300,1000,all"}
 _LABELLED = "adapternet,finetune_last1,finetune_last2,finetune_last3,finetune_all,lp_ft"
 _UNLABELLED = "source_only,adabn,tent,adapternet_unlabelled"
@@ -43,19 +33,6 @@ class Point:
     request: Request
 
 
-@dataclass(frozen=True)
-class Line:
-    """A method's mean accuracies and half-widths of their 95 % intervals, a pair for each value of the curve.
-
-    A `level` line does not depend on the parameter: its one pair stands at every value.
-    """
-
-    name: str
-    figures: tuple[tuple[float, float], ...]
-    seeds: int
-    level: bool = False
-
-
 def values(text: str, parameter: str) -> tuple[float, ...]:
     """`0.05,0.2,0.6`, or `0:360:10` (first, last and step, both ends inside); `all` for a count, which is ALL."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -63,7 +40,7 @@ def values(text: str, parameter: str) -> tuple[float, ...]:
         found = [number for part in parts for number in _numbers(part, parameter)]
     except (ValueError, OverflowError):
         found = []
-    counted = parameter in _COUNTED
+    counted = parameter in COUNTED
     if not found or (counted and not all(value == ALL or value >= 1 for value in found)):
         wanted = (
             f"counts such as {DEFAULT_VALUES[parameter]}" if counted else "numbers such as 0:360:10 or 0.05,0.2,0.6"
@@ -73,7 +50,7 @@ def values(text: str, parameter: str) -> tuple[float, ...]:
 
 
 def _numbers(part: str, parameter: str) -> list[float]:
-    if parameter in _COUNTED:
+    if parameter in COUNTED:
         return [ALL if part == "all" else int(part)]
     numbers = [float(number) for number in part.split(":")]
     if not all(map(math.isfinite, numbers)) or len(numbers) not in (1, 3):
@@ -113,7 +90,7 @@ def points(
         ]
     if not varied:
         hyper = {name for variant in methods for name in registry.describe(variant.file).parameters}
-        choices = nearest(parameter, [*_COUNTED, *known, *hyper])
+        choices = nearest(parameter, [*COUNTED, *known, *hyper])
         raise DabenchError(f"no parameter '{parameter}' to vary here; {choices}")
     level = tuple(variant for variant in methods if variant not in varied)
     return (*moving, Point(None, replace(here, methods=level))) if level else tuple(moving)
@@ -138,17 +115,12 @@ def _with(variant: Variant, parameter: str, value: float) -> Variant:
     return registry.methods(f"{where}[{','.join(f'{name}={text}' for name, text in given.items())}]")[0]
 
 
-# ------------------------------------------------------------------------------------------ rows to lines
-
-
 @dataclass(frozen=True)
-class Curve:
-    """A task, the parameter, its values, and the planned cells with the value each stands at (None: every one)."""
+class PlannedCurve:
+    """A curve and the planned cells behind it, once each."""
 
-    task: str
-    parameter: str
-    values: tuple[float, ...]
-    cells: tuple[tuple[float | None, Planned], ...]
+    curve: Curve
+    cells: tuple[Planned, ...]
 
 
 def curve(
@@ -158,146 +130,25 @@ def curve(
     values: tuple[float, ...],
     request: Request,
     plan: Callable[[Request], tuple[Planned, ...]],
-) -> Curve:
+) -> PlannedCurve:
     """The curve of one task, as `registry.tasks` found it; `plan` plans its cells."""
-    cells: list[tuple[float | None, Planned]] = []
+    cells: list[CurveCell] = []
+    every: list[Planned] = []
     for point in points(found, methods, parameter, values, request):
         for planned in plan(point.request):
             at = point.value
             if parameter == LABELS and planned.identity["labels"] in values:
                 at = planned.identity["labels"]
-            cells.append((at, planned))
-    return Curve(found[1].name, parameter, values, tuple(cells))
-
-
-def lines(drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tuple[Line, ...]:
-    """The curve's lines from the rows of its cells, in the order of the methods; a value without rows is nan."""
-    stored = {row["key"]: row["accuracy"] for row in rows if row["status"] == "ok"}
-    found: dict[tuple[str, bool], dict[float | None, list[float]]] = {}
-    for value, planned in drawn.cells:
-        accuracies = found.setdefault((_line_name(planned, drawn.parameter), value is None), {}).setdefault(value, [])
-        if planned.key in stored:
-            accuracies.append(stored[planned.key])
-    drawn_lines = []
-    for (name, level), at in found.items():
-        figures = tuple(statistics.interval(at.get(value, [])) for value in ([None] if level else drawn.values))
-        seeds = max(map(len, at.values()))
-        if seeds:
-            drawn_lines.append(Line(name, figures, seeds, level))
-    return tuple(drawn_lines)
+            cells.append(CurveCell(at, planned.key, _line_name(planned, parameter)))
+            every.append(planned)
+    first = every[0].identity
+    conditions = (
+        f"Protocol `{first['protocol']}`, backbone `{first['backbone']}`, {first['image_size']} px, "
+        f"budget {first['budget']:g}"
+    )
+    return PlannedCurve(Curve(found[1].name, parameter, values, tuple(cells), conditions), tuple(every))
 
 
 def _line_name(planned: Planned, parameter: str) -> str:
     given = tuple(pair for pair in planned.cell.variant.given if pair[0] != parameter)
     return Variant(planned.cell.variant.name, planned.cell.variant.file, given).label
-
-
-def band(drawn: Sequence[Line]) -> Line | None:
-    """The best line that the parameter does not move."""
-    level = [line for line in drawn if line.level]
-    return max(level, key=lambda line: line.figures[0][0], default=None)
-
-
-# ---------------------------------------------------------------------------------------- lines to pages
-
-
-def markdown(drawn: Curve, found: Sequence[Line]) -> str:
-    """The table: a line for each value, a column for each method."""
-    if not found:
-        return f"# {drawn.task}: accuracy against {_axis(drawn.parameter)}\n\nNo cell of this curve has a result.\n"
-    header = [_axis(drawn.parameter), *(f"`{line.name}`" for line in found)]
-    body = [
-        [_value(value), *(_figure(*line.figures[0 if line.level else index]) for line in found)]
-        for index, value in enumerate(drawn.values)
-    ]
-    table = tabulate(body, header, tablefmt="pipe", colalign=("right",) * len(header), disable_numparse=True)
-    first = drawn.cells[0][1].identity
-    conditions = (
-        f"Accuracy in percent on the target test images, mean ± half of the 95 % t-interval over "
-        f"{max(line.seeds for line in found)} seeds. Protocol `{first['protocol']}`, backbone `{first['backbone']}`, "
-        f"{first['image_size']} px, budget {first['budget']:g}."
-    )
-    level = band(found)
-    note = "" if level is None else f"\n`{level.name}` is the best of the methods that do not depend on it.\n"
-    name = picture_name(drawn)
-    return (
-        f"# {drawn.task}: accuracy against {_axis(drawn.parameter)}\n\n{conditions}\n\n![]({name})\n\n{table}\n{note}"
-    )
-
-
-def _axis(parameter: str) -> str:
-    return _COUNTED.get(parameter, parameter)
-
-
-def _value(value: float) -> str:
-    return "all" if value == ALL else f"{value:g}"
-
-
-def _figure(mean: float, half: float) -> str:
-    if math.isnan(mean):
-        return "-"
-    return f"{100 * mean:.1f}" + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
-
-
-def svg(drawn: Curve, found: Sequence[Line]) -> str:
-    """The plot, byte for byte the same from the same numbers; counts are drawn evenly spaced."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    even = drawn.parameter in _COUNTED
-    places = list(range(len(drawn.values))) if even else list(drawn.values)
-    best = band(found)
-    with matplotlib.rc_context({"svg.hashsalt": "dabench", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axes = figure.subplots()
-        for line in found:
-            means, halves = (100 * number for number in _arrays(line.figures))
-            if line.level and line is not best:
-                continue
-            if line.level:
-                axes.axhline(means[0], color="grey", linestyle="--", linewidth=1, label=line.name)
-                if not math.isnan(halves[0]):
-                    axes.axhspan(means[0] - halves[0], means[0] + halves[0], color="grey", alpha=0.15, linewidth=0)
-                continue
-            (stroke,) = axes.plot(places, means, marker="o", markersize=3, linewidth=1.2, label=line.name)
-            axes.fill_between(places, means - halves, means + halves, color=stroke.get_color(), alpha=0.15, linewidth=0)
-        if even:
-            axes.set_xticks(places, [_value(value) for value in drawn.values])
-        elif drawn.parameter == "angle":
-            axes.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(60))
-        axes.set_xlabel(_axis(drawn.parameter) + (" (degrees)" if drawn.parameter == "angle" else ""))
-        axes.set_ylabel("accuracy on target test images (%)")
-        axes.set_title(drawn.task, fontsize=9)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if found:
-            figure.legend(fontsize=8, loc="outside right upper", frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
-
-
-def _arrays(figures: Sequence[tuple[float, float]]) -> tuple[Any, Any]:
-    import numpy as np
-
-    means, halves = np.array(figures, dtype=float).T
-    return means, halves
-
-
-def picture_name(drawn: Curve) -> str:
-    """The plot's file name, without the characters that links and shells trip over."""
-    return re.sub(r"[^\w.-]+", "-", f"{drawn.task}-{drawn.parameter}") + ".svg"
-
-
-def write(results: Path, drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tuple[Path, Path]:
-    """Writes the table and the plot under `results/curves`; returns their paths."""
-    found = lines(drawn, rows)
-    picture = results / "curves" / picture_name(drawn)
-    table = picture.with_suffix(".md")
-    try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(svg(drawn, found))
-        table.write_text(markdown(drawn, found))
-    except OSError as error:
-        raise DabenchError(f"cannot write {error.filename}: {error.strerror}; choose another with --results") from error
-    return table, picture

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dabench import data, fingerprints, registry
-from dabench.core import DabenchError, MissingData, Needs, Protocol, Setting, Task
+from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Setting, Task
 from dabench.results import store
-
-ALL = -1
 
 
 @dataclass(frozen=True)

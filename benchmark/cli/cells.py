@@ -1,0 +1,377 @@
+"""The commands that compute cells: run, curve, reproduce, tune, verify and export."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dabench.cli import options, screen
+from dabench.cli.options import RESULTS
+from dabench.core import DabenchError
+
+if TYPE_CHECKING:
+    from dabench.run.plan import Place, Planned
+
+
+def run(
+    context: typer.Context,
+    data: options.Data,
+    cache: options.Cache,
+    tasks: options.Tasks = "quick",
+    methods: options.Methods = "all",
+    seeds: options.Seeds = "3",
+    budget: options.Budget = 1.0,
+    backbone: options.Backbone = None,
+    image_size: options.ImageSize = None,
+    protocol: options.Protocol = None,
+    labels: options.Labels = "all",
+    target_images: options.TargetImages = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    results: options.Results = RESULTS,
+    dry_run: options.DryRun = False,
+    force: options.Force = False,
+) -> None:
+    """Run every method on every task that is not stored yet, and store each row the moment it ends."""
+    from dabench import registry
+    from dabench.run import plan
+
+    request = plan.Request(
+        tasks=registry.tasks(tasks),
+        methods=registry.methods(methods),
+        seeds=options.seeds(seeds),
+        budget=budget,
+        backbone=backbone,
+        image_size=image_size,
+        protocol=protocol,
+        labels=options.label_budgets(labels),
+        target_images=options.ALL if target_images is None else target_images,
+    )
+    with _interruptible():
+        planned = plan.plan(request, data, cache, results, force=force)
+        place, workers = _prepared(planned, device, workers, data, cache)
+        failed = _carry_out(planned, place, workers, results, dry_run=dry_run, debug=context.obj)
+    if all(each.state is plan.State.MISSING for each in planned):
+        raise typer.Exit(2)
+    raise typer.Exit(1 if failed else 0)
+
+
+def curve(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="One task, such as imagenet-rotated.")],
+    data: options.Data,
+    cache: options.Cache,
+    parameter: Annotated[str, typer.Option(help="A camera's number, labels, target_images, or a method's.")] = "angle",
+    values: Annotated[
+        str | None, typer.Option(help="0:360:10 (both ends inside), or 0.05,0.2; counts: 1,10,all.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="As for run; else source_only, or those that count.")] = None,
+    seeds: options.Seeds = "1",
+    budget: options.Budget = 1.0,
+    backbone: options.Backbone = None,
+    image_size: options.ImageSize = None,
+    protocol: options.Protocol = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    results: options.Results = RESULTS,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Draw accuracy against severity, target labels or images, or a hyper-parameter, into results/curves."""
+    from dabench import registry
+    from dabench.report import curves as pages
+    from dabench.results import store
+    from dabench.run import curves, plan
+
+    if values is None and parameter not in curves.DEFAULT_VALUES:
+        raise DabenchError(f"--parameter {parameter} needs --values, such as 0.05,0.2,0.6")
+    request = plan.Request(
+        tasks=(),
+        methods=(),
+        seeds=options.seeds(seeds),
+        budget=budget,
+        backbone=backbone,
+        image_size=image_size,
+        protocol=protocol,
+    )
+    found = registry.tasks(task)
+    if len(found) != 1:
+        raise DabenchError(f"a curve is drawn on one task, and '{task}' names {len(found)}")
+    drawn = curves.curve(
+        found[0],
+        registry.methods(methods or curves.DEFAULT_METHODS.get(parameter, "source_only")),
+        parameter,
+        curves.values(values or curves.DEFAULT_VALUES[parameter], parameter),
+        request,
+        lambda each: plan.plan(each, data, cache, results),
+    )
+    with _interruptible():
+        place, workers = _prepared(drawn.cells, device, workers, data, cache)
+        failed = _carry_out(drawn.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
+    if not dry_run:
+        for path in pages.write(results, drawn.curve, store.load(results, pages.COLUMNS).to_pylist()):
+            screen.say(str(path))
+    raise typer.Exit(1 if failed else 0)
+
+
+def reproduce(
+    context: typer.Context,
+    paper: Annotated[str, typer.Argument(help="adapternet, nogrl, activation-shaping or lectures.")],
+    data: options.Data,
+    cache: options.Cache,
+    scale: options.Scale = 1.0,
+    seeds: options.StudySeeds = None,
+    backbone: options.Backbone = None,
+    image_size: options.ImageSize = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    results: options.Results = RESULTS,
+    dry_run: options.DryRun = False,
+    only_report: options.OnlyReport = False,
+) -> None:
+    """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
+    from dabench.papers import page as reproductions
+
+    study = reproductions.study(paper, data, backbone, image_size)
+    for words in study.substitutions:
+        screen.say(f"substitution: {words}")
+    chosen = None if seeds is None else options.seeds(seeds)
+    planned = reproductions.plan_study(study, scale, chosen, data, cache, results)
+    stop = typer.Exit(0)
+    if not only_report:
+        try:
+            with _interruptible():
+                place, workers = _prepared(planned.cells, device, workers, data, cache)
+                failed = _carry_out(planned.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
+                stop = typer.Exit(1 if failed else 0)
+                if not dry_run:
+                    reproductions.draw(planned, place, results)
+        except typer.Exit as interrupted:  # the page then says what has not been run
+            stop = interrupted
+    if not dry_run:
+        text, path = reproductions.write(planned, data, cache, results)
+        screen.say(f"\n{text}\n{path}")
+    raise stop
+
+
+def tune(
+    data: options.Data,
+    cache: options.Cache,
+    tasks: options.Tasks = "quick",
+    methods: options.Methods = "all",
+    trials: options.Trials = 20,
+    select: Annotated[str, typer.Option(help="Label-free score that chooses among the trials.")] = "corr_c",
+    seeds: options.Seeds = "3",
+    budget: options.Budget = 1.0,
+    labels: options.Labels = "all",
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    results: options.Results = RESULTS,
+) -> None:
+    """Search every method's hyper-parameters without target labels: equal trials, chosen by a label-free score."""
+    from dabench import registry
+    from dabench.cli import display
+    from dabench.results import searches, store
+    from dabench.run import plan, tune
+
+    request = plan.Request(
+        tasks=registry.tasks(tasks),
+        methods=registry.methods(methods),
+        seeds=options.seeds(seeds),
+        budget=budget,
+        labels=options.label_budgets(labels)[:1],
+    )
+    tune.check_score(select, request.methods)
+    most = trials * len(request.tasks) * len(request.methods) * len(request.seeds)
+    place, workers = options.place(device, workers, most, data, cache)
+    store.check_writable(results)
+    _print_groups(plan.plan(request, data, cache, results), (plan.State.REFUSED, plan.State.MISSING))
+    with display.watching(most, screen.out) as listen:
+        found = tune.tune(request, place, results, trials=trials, select=select, workers=workers, listen=listen)
+    rows = store.frame(results, ["key", "status", "checkpoint_scores"])
+    chosen = [searches.chosen(search, rows) for search in found]
+    screen.table(
+        ("task", "method", "trials", f"chosen by {select}"),
+        [
+            (search.task, search.variant, str(len(search.trials)), trial.variant if trial else "no trial has a score")
+            for search, trial in zip(found, chosen, strict=True)
+        ],
+    )
+
+
+def verify(
+    data: options.Data,
+    cache: options.Cache,
+    what: Annotated[str, typer.Argument(metavar="[TASK/METHOD]", help="As mnist-usps/dann; else any row.")] = "",
+    sample: options.Sample = 5,
+    draw: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    tasks: options.Tasks = "all",
+    methods: options.Methods = "all",
+    device: options.Device = "auto",
+    results: options.Results = RESULTS,
+) -> None:
+    """Run stored cells again and compare: exit 0 where all agree, 1 where one differs, 2 where none can be compared."""
+    from dabench import registry
+    from dabench.run import verify
+
+    task, variant = options.entry(what) if what else ("", "")
+    place, _ = options.place(device, 1, 1, data, cache)
+    files = {variant.name: variant.file for variant in registry.methods(methods)}
+    checks = []
+    for check in verify.verify(
+        results, place, registry.tasks(tasks), files, task=task, variant=variant, sample=sample, draw=draw
+    ):
+        checks.append(check)
+        screen.say(f"{check.verdict:<16} {check.label}{check.words and ': '}{check.words}")
+    if not any(check.compared for check in checks):
+        raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
+    raise typer.Exit(1 if any(check.verdict is verify.Verdict.DIFFERENT for check in checks) else 0)
+
+
+def export(
+    what: Annotated[str, typer.Argument(metavar="TASK/METHOD", help="As mnist-usps/dann; or paths of files.")],
+    data: options.Data,
+    cache: options.Cache,
+    output: Annotated[Path, typer.Option(help="File of the weights.")] = Path("model.safetensors"),
+    onnx: Annotated[Path | None, typer.Option(help="Write the whole model as ONNX too.")] = None,
+    seed: Annotated[int, typer.Option(help="Which seed's model.")] = 0,
+    key: Annotated[str, typer.Option(help="Beginning of a row's key, where several fit.")] = "",
+    device: options.Device = "auto",
+    results: options.Results = RESULTS,
+) -> None:
+    """Adapt a stored cell anew and save its model, with the lines that load it elsewhere."""
+    from dabench.run import export as exports
+
+    stored = exports.find(what, results, seed, key)
+    place, _ = options.place(device, None, 1, data, cache)
+    exported = exports.export(stored, place, output, onnx, lambda stage, step, steps, loss: None)
+    for file in exported.files:
+        screen.say(f"wrote {file}")
+    screen.say(
+        f"{100 * exported.accuracy:.1f} % of the target's test pictures right (stored: "
+        f"{100 * exported.stored_accuracy:.1f} %). To load it:\n"
+    )
+    screen.say(exported.snippet)
+
+
+# ------------------------------------------------------------------------------------- what these share
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C inside ends the command with exit code 130 and says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        screen.warn("interrupted: finished cells are kept; the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
+
+
+def _prepared(
+    planned: Sequence[Planned], device: str, workers: int | None, data: Path, cache: Path
+) -> tuple[Place, int]:
+    """Where the cells run and how many at once; raises DabenchError for a network that nobody knows."""
+    from dabench import registry
+    from dabench.run.plan import State
+
+    waiting = [each for each in planned if each.state is State.RUN]
+    own = {registry.task(each.cell.task).backbone for each in waiting}
+    for backbone in sorted({each.cell.backbone for each in waiting} - own):
+        from dabench import models
+
+        models.check_name(backbone)
+    return options.place(device, workers, len(waiting), data, cache)
+
+
+def _carry_out(
+    planned: Sequence[Planned], place: Place, workers: int, results: Path, *, dry_run: bool, debug: bool
+) -> bool:
+    """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
+    from dabench.results import store
+    from dabench.run import plan
+    from dabench.run.plan import State
+
+    screen.set_aside(results)
+    if dry_run:
+        _print_plan(planned, plan.seconds_expected(tuple(planned), results), workers)
+        _say_what_is_stale(planned, results)
+        return False
+    _print_groups(planned, (State.REFUSED, State.MISSING))
+    store.check_writable(results)
+    return _sweep(planned, place, workers, results, debug=debug)
+
+
+def _sweep(planned: Sequence[Planned], place: Place, workers: int, results: Path, *, debug: bool) -> bool:
+    from dabench.cli import display
+    from dabench.results import store
+    from dabench.run import sweep
+    from dabench.run.plan import State
+
+    waiting = sum(each.state is State.RUN for each in planned)
+    cached = sum(each.state is State.CACHED for each in planned)
+    screen.say(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
+    with display.watching(waiting, screen.out) as listen:
+        ended = sweep.run(planned, place, results, workers=workers, listen=listen)
+    keys = {each.key for each in planned}
+    rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
+    if any(row["status"] == "ok" for row in rows):
+        screen.out.print()
+        screen.out.print(display.summary(rows))
+        screen.say(f"\nnext: dabench report{'' if results == RESULTS else f' --results {results}'}")
+        if len({each.identity["task"] for each in planned}) == 1:
+            _advise(results, keys)
+    failed = [each for each in ended if each.row and each.row["status"] == "failed"]
+    if failed:
+        screen.warn(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
+    for each in failed:
+        screen.warn(f"  {each.planned.label}: {each.reason}")
+        if debug:
+            screen.warn(each.trace)
+    return bool(failed)
+
+
+def _advise(results: Path, keys: Collection[str]) -> None:
+    """After a run on one task, what its rows recommend in words."""
+    from dabench.report import advice
+    from dabench.results import store
+
+    rows = store.frame(results, advice.COLUMNS)
+    sentences = advice.advise(rows[rows["key"].isin(list(keys))])
+    if sentences:
+        screen.say("\n" + "\n".join(sentences))
+
+
+def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
+    from dabench.cli import display
+    from dabench.run.plan import State
+
+    _print_groups(planned, tuple(State))
+    counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
+    time = "time unknown: no past rows" if seconds is None else f"about {display.duration(seconds / workers)}"
+    screen.say(f"{len(planned)} cells: {counts}; {time}, {workers} at once")
+
+
+def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
+    from dabench.results import provenance
+    from dabench.run.plan import State
+
+    stale = provenance.age(results).stale
+    count = sum(each.state is State.CACHED and each.key in stale for each in planned)
+    if count:
+        screen.say(f"{count} of the cached cells are stale, made by other code; --force runs cached cells again")
+
+
+def _print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
+    """A line for each task, state and reason: the methods, and how many cells each."""
+    groups: dict[tuple[str, str, str], Counter[str]] = {}
+    for each in planned:
+        if each.state in states:
+            group = groups.setdefault((each.identity["task"], each.state, each.reason), Counter())
+            group[each.cell.variant.label] += 1
+    for (task, state, reason), methods in groups.items():
+        names = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in methods.items())
+        screen.say(f"{state:<8} {task}: {names}{reason and ': '}{reason}")

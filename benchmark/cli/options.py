@@ -1,0 +1,169 @@
+"""The options that commands share, each declared once with its check, and what their text means.
+
+Nothing here imports torch or pandas, so that help and mistyped options answer at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dabench.core import ALL, DabenchError
+
+if TYPE_CHECKING:
+    from dabench.run.plan import Place
+
+MOST_WORKERS = 8
+
+
+def _folder(*parts: str) -> Callable[[], Path]:
+    """A folder inside the user's cache, looked up when it is needed."""
+
+    def default() -> Path:
+        from platformdirs import user_cache_path
+
+        return user_cache_path("dabench").joinpath(*parts)
+
+    return default
+
+
+def _at_least(option: str, least: float, wanted: str) -> Callable[[float | None], float | None]:
+    """A check: the number is finite and not below `least`; None, an option left out, passes."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not least <= value < math.inf:
+            raise DabenchError(f"{option} {value}: give a number {wanted}")
+        return value
+
+    return check
+
+
+def _a_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise DabenchError(f"no device '{name}'; choose auto, cpu, cuda or cuda:0")
+    return name
+
+
+Tasks = Annotated[str, typer.Option(help="all, a family, names, name[angle=90], globs, a .toml or .py file.")]
+Methods = Annotated[str, typer.Option(help="all, names, globs, name[lr=0.003,depth=7], a .py file; comma-separated.")]
+Results = Annotated[Path, typer.Option(help="Folder of the result rows.")]
+Data = Annotated[
+    Path,
+    typer.Option(envvar="DABENCH_DATA", help="Folder of the data sets.", default_factory=_folder("data")),
+]
+Cache = Annotated[
+    Path,
+    typer.Option(envvar="DABENCH_CACHE", help="Folder of source models.", default_factory=_folder()),
+]
+Seeds = Annotated[str, typer.Option(help="How many (3), or which (0,1,2; a single one: 5,).")]
+StudySeeds = Annotated[str | None, typer.Option(help="As for run; else as many as the paper's protocol asks for.")]
+Budget = Annotated[
+    float,
+    typer.Option(
+        help="Share of each task's training steps.", callback=_at_least("--budget", 1e-6, "above 0, such as 1")
+    ),
+]
+Scale = Annotated[
+    float,
+    typer.Option(
+        help="Share of each task's training steps.", callback=_at_least("--scale", 1e-6, "above 0, such as 1")
+    ),
+]
+Backbone = Annotated[str | None, typer.Option(help="One of dabench's networks or any of timm's.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Side of the images, in pixels.", callback=_at_least("--image-size", 8, "of 8 pixels or more")),
+]
+Protocol = Annotated[str | None, typer.Option(help="Which images adapt and score; else the task's first.")]
+Labels = Annotated[str, typer.Option(help="Target labels a class for who sees them: 1,3,10,all.")]
+TargetImages = Annotated[
+    int | None,
+    typer.Option(
+        help="Bound on the target images that adapt.", callback=_at_least("--target-images", 1, "of 1 or more")
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.", callback=_a_device)]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Cells at once; else by the cores, and 1 on a GPU.", callback=_at_least("--workers", 1, "of 1 or more")
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
+Force = Annotated[bool, typer.Option("--force", help="Run stored cells again.")]
+OnlyReport = Annotated[bool, typer.Option("--only-report", help="Run nothing: judge what is stored.")]
+Trials = Annotated[
+    int,
+    typer.Option(
+        help="Settings tried for each method on each task, its default first.",
+        callback=_at_least("--trials", 1, "of 1 or more"),
+    ),
+]
+Sample = Annotated[
+    int, typer.Option(help="How many of the rows to run again.", callback=_at_least("--sample", 1, "of 1 or more"))
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Pictures = Annotated[bool, typer.Option("--pictures", help="Show examples of data whose licence forbids to publish.")]
+Entry = Annotated[str, typer.Argument(metavar="TASK/METHOD", help="As mnist-usps/dann, or with [lr=0.003].")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and '_'; the file is named after it.")]
+
+RESULTS = Path("results")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """`3` is 0, 1, 2; `4,7` is 4 and 7; `5,` is 5 alone."""
+    if re.fullmatch(r"[1-9]\d*", text):
+        return tuple(range(int(text)))
+    if re.fullmatch(r"\d+(,\d+)*,?", text) and "," in text:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",") if part))
+    raise DabenchError(f"--seeds {text}: give a count above 0 such as 3, or seeds such as 0,1,2")
+
+
+def label_budgets(text: str) -> tuple[int, ...]:
+    """`1,10,all` as numbers of target labels a class, ALL for all."""
+    budgets = [part.strip() for part in text.split(",")]
+    if all(re.fullmatch(r"all|[1-9]\d*", part) for part in budgets):
+        return tuple(dict.fromkeys(ALL if part == "all" else int(part) for part in budgets))
+    raise DabenchError(f"--labels {text}: give counts a class above 0, or all, such as 1,3,10,all")
+
+
+def entry(text: str) -> tuple[str, str]:
+    """The task and the method's variant that `TASK/METHOD` names."""
+    task, slash, variant = text.partition("/")
+    if not slash:
+        raise DabenchError(f"cannot read '{text}'; write TASK/METHOD, such as mnist-usps/dann")
+    return task, variant
+
+
+def place(device: str, workers: int | None, waiting: int, data: Path, cache: Path) -> tuple[Place, int]:
+    """Where the cells are computed and how many at once.
+
+    A worker's threads do not depend on how many cells are left, so that a cell run alone gives the same bits.
+    """
+    from dabench.run.plan import Place
+
+    device = _device_here(device, needed=waiting > 0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = workers or (1 if device != "cpu" else min(cores, MOST_WORKERS))
+    return Place(device, max(1, cores // most), data, cache), max(1, min(most, waiting))
+
+
+def _device_here(name: str, *, needed: bool) -> str:
+    """The device that the name stands for on this machine; torch is imported only where cells will run."""
+    if name == "cpu" or (name == "auto" and not needed):
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    index = int(name.partition(":")[2] or 0)
+    if index >= count:
+        raise DabenchError(f"no device '{name}': torch sees {count} CUDA devices here; use --device cpu or auto")
+    return f"cuda:{index}"
