@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,7 +228,7 @@ def test_a_truncated_devkit_is_named(tmp_path):
 def test_pictures_are_decoded_once(tmp_path):
     pictures = data.pictures_in(_class_folders(tmp_path / "a", ("x", "y"), 3), ("x", "y"))
     first = data.decoded(pictures, tmp_path / "cache", SHAPE)
-    (kept,) = (tmp_path / "cache").iterdir()
+    (kept,) = (tmp_path / "cache").glob("*.npy")
     written = kept.stat().st_mtime_ns
     second = data.decoded(pictures, tmp_path / "cache", SHAPE)
     assert kept.stat().st_mtime_ns == written
@@ -259,13 +260,13 @@ def test_a_corrupt_picture_is_named_and_nothing_is_left_in_the_cache(tmp_path):
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(DabenchError, match=r"pic_001\.jpg"):
         data.decoded(data.pictures_in(folder, ("x",)), tmp_path / "cache", SHAPE)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_a_truncated_cache_file_is_named(tmp_path):
     pictures = data.pictures_in(_class_folders(tmp_path / "a", ("x",), 3), ("x",))
     data.decoded(pictures, tmp_path / "cache", SHAPE)
-    (kept,) = (tmp_path / "cache").iterdir()
+    (kept,) = (tmp_path / "cache").glob("*.npy")
     kept.write_bytes(kept.read_bytes()[:200])
     with pytest.raises(DabenchError, match="delete that file"):
         data.decoded(pictures, tmp_path / "cache", SHAPE)
@@ -308,15 +309,31 @@ def test_the_fingerprint_tells_a_pixel_and_a_label_apart():
     assert len(prints) == 3
 
 
-def test_the_manifest_follows_names_and_sizes_but_not_the_place(tmp_path):
+def test_the_manifest_follows_names_and_contents_but_not_the_place(tmp_path):
     prints = []
-    for place, content in (("a", b"12"), ("b", b"12"), ("c", b"123")):
-        path = tmp_path / place / "file"
+    for place, name, content in (("a", "x", b"12"), ("b", "x", b"12"), ("c", "x", b"13"), ("d", "y", b"12")):
+        path = tmp_path / place / name
         path.parent.mkdir()
         path.write_bytes(content)
         os.utime(path, ns=(1, 1))
-        prints.append(data.manifest([path]))
-    assert prints[0] == prints[1] != prints[2]
+        prints.append(data.manifest([path], tmp_path / "cache"))
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_a_file_rewritten_under_its_old_size_and_time_is_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("dabench.data.contents._SETTLED", 0.0)  # as if the files had lain there for long
+    path = tmp_path / "picture.bmp"
+    path.write_bytes(b"12")
+    os.utime(path, ns=(1, 1))
+    time.sleep(0.02)  # a tick of the file system's clock
+    first = data.manifest([path], tmp_path / "cache")
+    (remembered,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    assert data.manifest([path], tmp_path / "cache") == first
+    path.write_bytes(b"13")
+    os.utime(path, ns=(1, 1))
+    assert data.manifest([path], tmp_path / "cache") != first
+    assert remembered.exists()
 
 
 def test_nearest_neighbour_enlarges_and_repeats_the_channel():

@@ -1,6 +1,7 @@
 """Pictures and data sets as arrays: what tasks load their domains with."""
 
-from dabench.data.arrays import domain_print, drawn, fingerprint, fitted, manifest, seen_by
+from dabench.data.arrays import domain_print, drawn, fingerprint, fitted, seen_by
+from dabench.data.contents import manifest
 from dabench.data.datasets import (
     DATASETS,
     IMAGENETTE_CLASSES,
@@ -18,7 +19,17 @@ from dabench.data.datasets import (
     usps,
 )
 from dabench.data.folders import load_folders, task_from_toml
-from dabench.data.pictures import HOLDOUT, TRANSDUCTIVE, Picture, classes_in, decoded, held_out, pictures_in, split
+from dabench.data.pictures import (
+    HOLDOUT,
+    TRANSDUCTIVE,
+    Picture,
+    classes_in,
+    decoded,
+    held_out,
+    left_out,
+    pictures_in,
+    split,
+)
 
 __all__ = [
     "DATASETS",
@@ -40,6 +51,7 @@ __all__ = [
     "imagenet",
     "imagenette",
     "imagenette_resize",
+    "left_out",
     "load_folders",
     "manifest",
     "mnist",

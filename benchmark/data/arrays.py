@@ -1,24 +1,16 @@
-"""What the loaders of several families do to arrays of images, and the fingerprints of arrays and files."""
+"""What the loaders of several families do to arrays of images, their fingerprints, and the room they take."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from dabench.core import Camera, DabenchError, Domain, Domains
-
-
-def manifest(files: list[Path]) -> str:
-    """A fast print of names, sizes and times: while it stays, so does the fingerprint of what is loaded."""
-    shared = os.path.commonpath([path.parent for path in files]) if files else ""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        stat = path.stat()
-        digest.update(f"{path.relative_to(shared).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def domain_print(domain: Domain) -> str:
@@ -42,6 +34,7 @@ def fitted(domain: Domain, image_shape: tuple[int, int, int]) -> Domain:
     """The domain enlarged by nearest neighbour to `image_shape`, a single channel repeated to three."""
     channels, height, width = image_shape
     images = domain.images
+    check_memory(len(images) * prod(image_shape), f"{len(images):,} images of {height}x{width} pixels")
     if images.shape[2:] != (height, width):
         rows, columns = (
             np.arange(new) * old // new for new, old in zip(image_shape[1:], images.shape[2:], strict=True)
@@ -64,3 +57,40 @@ def drawn(domain: Domain, count: int | None) -> Domain:
 def seen_by(camera: Camera | None, domain: Domain) -> Domain:
     """The domain behind a camera; as it is where there is none."""
     return domain if camera is None else Domain(camera.apply(domain.images), domain.labels)
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raises DabenchError where `needed` bytes are more than this machine, or its container, has at all."""
+    memory = _memory()
+    if memory is not None and needed > memory:
+        raise DabenchError(
+            f"{what} take {_gib(needed)}, and this machine has {_gib(memory)} of memory; choose a smaller image size"
+        )
+
+
+def check_disk(needed: int, folder: Path, what: str) -> None:
+    """Raises DabenchError where `needed` bytes are more than the disk of `folder`, perhaps not made yet, has left."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
+    free = shutil.disk_usage(there).free if there else needed
+    if needed > free:
+        raise DabenchError(
+            f"{what} take {_gib(needed)} in {folder}, where {_gib(free)} are free; choose a smaller image size or "
+            "another --cache"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of memory that a process can have; None where the system does not say."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text()
+    except OSError:
+        return found
+    return min(found, int(limit)) if limit.strip().isdigit() else found
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dabench.core import DabenchError, Domain, MissingData, Task
-from dabench.data.pictures import Picture, pictures_in
+from dabench.data.pictures import Picture, left_out, pictures_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,7 +354,9 @@ def _download_imagenette(root: Path) -> None:
 def files_of(task: Task, root: Path) -> list[Path]:
     """Every file that the task's images come from; none for the embedded tasks."""
     files = [path for name in task.datasets for path in DATASETS[name].files(root)]
-    for folder in task.folders:
+    for folder in dict.fromkeys(task.folders):
+        if said := left_out(folder, task.class_names):
+            warnings.warn(said, stacklevel=2)
         files += [picture.path for picture in pictures_in(folder, task.class_names)]
     return files
 

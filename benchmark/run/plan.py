@@ -187,7 +187,8 @@ def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol
     """
     loaders = fingerprints.loader_code(task)
     facts = (task.name, task.image_shape, protocol, task.camera)
-    manifest = fingerprints.digest(data.manifest(data.files_of(task, data_root)), loaders, repr(facts), _decoders())
+    files = data.manifest(data.files_of(task, data_root), cache_root)
+    manifest = fingerprints.digest(files, loaders, repr(facts), _decoders())
     remembered = cache_root / "fingerprints" / manifest
     if remembered.exists():
         return remembered.read_text()
