@@ -1,15 +1,27 @@
-"""What a cell's key is made of: fingerprints of the code, the facts and the data that can change its numbers."""
+"""What a cell's key is made of: fingerprints of the code, the facts and the data that can change its numbers.
+
+A cell's **key** is a hash of its identity (task, protocol, method and hyper-parameters, backbone, image size, budget,
+labels, target images, seed) with three fingerprints: of the method's code, of the task's facts, and of every pixel and
+label that the task loads. A **source model's** key holds the source images, backbone, recipe, budget and seed, the
+harness's code, and the threads and kind of device that trained it, on which its bits depend.
+
+The harness's own code (`core_code`) is a column of each row instead of a part of its key: an edit there marks every row
+as stale, and whether they are run again is said with --force. Syntax counts, comments and docstrings do not.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import inspect
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 from dabench.core import Task
 from dabench.registry import sized
+
+PACKAGE = Path(__file__).parent
 
 
 def digest(*parts: str) -> str:
@@ -29,42 +41,71 @@ def _meaning(node: ast.AST) -> str:
 
 
 @cache
-def _definitions() -> dict[str, ast.stmt]:
+def _definitions(package: Path = PACKAGE) -> dict[str, ast.stmt]:
     """The top-level definitions of dabench.nn by name."""
-    tree = ast.parse((Path(__file__).parent / "nn.py").read_text())
+    tree = ast.parse((package / "nn.py").read_text())
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def _building_blocks(trees: Iterable[ast.AST], definitions: Mapping[str, ast.stmt]) -> list[str]:
+    """What of dabench.nn these trees name, and what that names in turn."""
+    wanted = [node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    blocks: dict[str, str] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in definitions and name not in blocks:
+            wanted += [node.id for node in ast.walk(definitions[name]) if isinstance(node, ast.Name)]
+            blocks[name] = _meaning(definitions[name])
+    return [blocks[name] for name in sorted(blocks)]
 
 
 @cache
 def method_code(file: Path) -> str:
     """Fingerprint of a method's code: its file, and the building blocks of dabench.nn that it uses."""
     tree = ast.parse(file.read_text())
-    wanted = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    blocks: dict[str, str] = {}
-    while wanted:
-        name = wanted.pop()
-        if name in _definitions() and name not in blocks:
-            wanted += [node.id for node in ast.walk(_definitions()[name]) if isinstance(node, ast.Name)]
-            blocks[name] = _meaning(_definitions()[name])
-    return digest(_meaning(tree), *(blocks[name] for name in sorted(blocks)))
+    return digest(_meaning(tree), *_building_blocks([tree], _definitions()))
+
+
+def harness(package: Path = PACKAGE) -> tuple[Path, ...]:
+    """The modules through which every number passes: all of models/, and what of run/ computing a cell imports.
+
+    `run/plan.py` is none of them: it says which cells there are, and what it says of one is in the cell's key.
+    """
+    models = set((package / "models").glob("*.py"))
+    found: set[Path] = set()
+    waiting = [package / "run" / "cell.py"]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += (package / "run" / f"{name}.py" for name in _imported_from_run(file, package))
+    return tuple(sorted(models | found))
+
+
+def _imported_from_run(file: Path, package: Path) -> set[str]:
+    """The modules of run/ that a file imports, at its head or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    modules = {name.removeprefix("dabench.run.") for name in names if name.startswith("dabench.run.")}
+    return {name for name in modules - {"plan"} if (package / "run" / f"{name}.py").exists()}
 
 
 @cache
-def core_code() -> str:
-    """Fingerprint of the harness: the modules through which every number passes."""
-    folder = Path(__file__).parent
-    modules = (
-        _meaning(ast.parse((folder / f"{name}.py").read_text()))
-        for name in ("run/cell", "run/target_data", "models/networks")
-    )
-    return digest(*modules, _meaning(_definitions()["Classifier"]))
+def core_code(package: Path = PACKAGE) -> str:
+    """Fingerprint of the harness, and of the building blocks of dabench.nn that it uses itself."""
+    trees = [ast.parse(file.read_text()) for file in harness(package)]
+    blocks = _building_blocks(trees, _definitions(package))
+    return digest(*map(_meaning, trees), *blocks)
 
 
 @cache
 def loader_code(task: Task) -> str:
     """Fingerprint of the code that loads a task's images."""
-    folder = Path(__file__).parent
-    files = [*sorted((folder / "data").glob("*.py")), Path(inspect.getfile(task.load))]
+    files = [*sorted((PACKAGE / "data").glob("*.py")), Path(inspect.getfile(task.load))]
     return digest(*(_meaning(ast.parse(file.read_text())) for file in files))
 
 

@@ -178,7 +178,7 @@ def test_a_methods_code_covers_the_building_blocks_it_uses(tmp_path, monkeypatch
     before = code_of(dann)
     definitions = dict(fingerprints._definitions())
     definitions["DomainCritic"] = definitions["domain_loss"]
-    monkeypatch.setattr(fingerprints, "_definitions", lambda: definitions)
+    monkeypatch.setattr(fingerprints, "_definitions", lambda package=None: definitions)
     assert code_of(dann) != before
     source_only = Path(registry.method_files()["source_only"])
     unchanged = code_of(source_only)

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from dabench import data, fingerprints, models, registry
 from dabench.core import Declaration, Diverged, Domain, Domains, Needs, Task
-from dabench.run import scores
+from dabench.run import metrics, validators
 from dabench.run.images import Pictures, predict
 from dabench.run.plan import ALL, Cell, Place
 from dabench.run.target_data import TargetData
@@ -143,7 +143,7 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         inference = time.perf_counter() - started
         if not tape.progress and run.method.declaration.needs & Needs.TEST_STREAM:
             # The stream passes once: what it answered is all there is to score.
-            answered = scores.Evidence(target_logits=logits, target_features=features)
+            answered = validators.Evidence(target_logits=logits, target_features=features)
             tape.note(1.0, math.nan, logits[tape.tested], answered)
         elif not tape.progress:
             tape.record(run.adapted, 1.0, {})
@@ -152,15 +152,15 @@ def measure(cell: Cell, place: Place, on_step: Callable[[str, int, int, float], 
         raise Diverged(f"'{run.method.declaration.name}' gives logits that are not finite; lower lr")
     labels, before = scene.target_test.labels, source.test_logits
     return {
-        "accuracy": scores.accuracy(logits, labels),
-        "per_class": scores.per_class_accuracy(logits, labels, scene.task.num_classes),
-        "nll": scores.nll(logits, labels),
-        "ece": scores.calibration_error(logits, labels),
-        "accuracy_before": scores.accuracy(before, labels),
-        "nll_before": scores.nll(before, labels),
-        "ece_before": scores.calibration_error(before, labels),
+        "accuracy": metrics.accuracy(logits, labels),
+        "per_class": metrics.per_class_accuracy(logits, labels, scene.task.num_classes),
+        "nll": metrics.nll(logits, labels),
+        "ece": metrics.calibration_error(logits, labels),
+        "accuracy_before": metrics.accuracy(before, labels),
+        "nll_before": metrics.nll(before, labels),
+        "ece_before": metrics.calibration_error(before, labels),
         "source_before": source.source_accuracy,
-        "source_after": scores.accuracy(source_logits, scene.source_test.labels),
+        "source_after": metrics.accuracy(source_logits, scene.source_test.labels),
         "predictions": _compact(logits.argmax(1), scene),
         "predictions_before": _compact(before.argmax(1), scene),
         "truth": _compact(labels, scene),
@@ -279,7 +279,7 @@ def _source_model(
     cell: Cell, scene: Scene, place: Place, on_step: Callable[[str, int, int, float], None]
 ) -> tuple[SourceModel, bool]:
     """The source model of the cell and whether this call trained it; weights are kept in the cache folder."""
-    key = source_key(cell, scene)
+    key = source_key(cell, scene, place)
     memory = (key, cell.task + cell.protocol, place)
     if memory in _source_models:
         return _source_models[memory], False
@@ -299,7 +299,7 @@ def _source_model(
                 models.save(model, weights)
     test_logits, _ = predict(model, scene.target_test)
     source_logits, _ = predict(model, scene.source_test)
-    accuracy = scores.accuracy(source_logits, scene.source_test.labels)
+    accuracy = metrics.accuracy(source_logits, scene.source_test.labels)
     if len(_source_models) >= _SOURCE_MODELS_KEPT:
         _source_models.pop(next(iter(_source_models)))
     _source_models[memory] = SourceModel(model, test_logits, accuracy, seconds)
@@ -319,13 +319,14 @@ def _network(cell: Cell, scene: Scene, device: torch.device) -> nn.Module:
     )
 
 
-def source_key(cell: Cell, scene: Scene) -> str:
-    """What a source model depends on; tasks that share a source share its model."""
+def source_key(cell: Cell, scene: Scene, place: Place) -> str:
+    """What a source model depends on, see `fingerprints`; tasks that share a source share its model."""
     recipe = scene.task.recipe
     facts = (recipe.source_steps, recipe.source_lr, recipe.batch_size, recipe.flip, recipe.crop)
     shape = (scene.task.image_shape, scene.task.num_classes)
+    trained_by = (cell.budget, cell.seed, place.threads, torch.device(place.device).type)
     code = fingerprints.core_code()
-    return fingerprints.digest(scene.source_print, cell.backbone, repr((facts, shape, cell.budget, cell.seed)), code)
+    return fingerprints.digest(scene.source_print, cell.backbone, repr((facts, shape, trained_by)), code)
 
 
 def train_source(model: nn.Module, scene: Scene, cell: Cell, on_step: Callable[[str, int, int, float], None]) -> None:
@@ -378,7 +379,7 @@ class Checkpoints:
         with seeded(0, self.test.device):
             logits, _ = predict(model, self.test)
             target_logits, target_features = predict(model, self.target)
-            evidence = scores.Evidence(target_logits=target_logits, target_features=target_features)
+            evidence = validators.Evidence(target_logits=target_logits, target_features=target_features)
             if self.sees_source:
                 source_logits, source_features = predict(model, self.source)
                 evidence = replace(
@@ -389,14 +390,14 @@ class Checkpoints:
                 )
             self.note(progress, losses.get("total", math.nan), logits, evidence)
 
-    def note(self, progress: float, loss: float, test_logits: Tensor, evidence: scores.Evidence) -> None:
+    def note(self, progress: float, loss: float, test_logits: Tensor, evidence: validators.Evidence) -> None:
         """Keeps what a model answers on the images `tested`; raises Diverged where it is not finite."""
         if not test_logits.isfinite().all():
             raise Diverged(f"the logits are not finite after {progress:.0%} of the budget; lower lr")
         self.progress.append(progress)
         self.loss.append(loss)
-        self.accuracy.append(scores.accuracy(test_logits, self.test.labels))
-        for name, value in scores.score_all(evidence, may_see_source=self.sees_source).items():
+        self.accuracy.append(metrics.accuracy(test_logits, self.test.labels))
+        for name, value in validators.score_all(evidence, may_see_source=self.sees_source).items():
             self.scores.setdefault(name, []).append(value)
 
     def accuracy_given(self, logits: Tensor) -> list[float]:
@@ -404,8 +405,8 @@ class Checkpoints:
 
         A control variate: a checkpoint differs from the returned model by what it differs on the images `tested`.
         """
-        on_tested = scores.accuracy(logits[self.tested], self.test.labels)
-        moved = scores.accuracy(logits, self.labels) - on_tested
+        on_tested = metrics.accuracy(logits[self.tested], self.test.labels)
+        moved = metrics.accuracy(logits, self.labels) - on_tested
         return [min(max(accuracy + moved, 0.0), 1.0) for accuracy in self.accuracy]
 
 

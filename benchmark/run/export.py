@@ -18,7 +18,7 @@ from dabench.core import DabenchError, Setting
 from dabench.models import own
 from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
-from dabench.run import cell, scores
+from dabench.run import cell, metrics
 from dabench.run.images import predict
 from dabench.run.plan import Cell, Place
 
@@ -97,7 +97,7 @@ def export(
         raise DabenchError(f"'{name}' goes on learning from every picture, so there is no finished model to export")
     run = cell.adapt(stored.cell, place, on_step)
     logits, _ = predict(run.adapted, run.scene.target_test)
-    accuracy = scores.accuracy(logits, run.scene.target_test.labels)
+    accuracy = metrics.accuracy(logits, run.scene.target_test.labels)
     # What was measured in bfloat16 is taken home in float32, which every machine computes alike.
     adapted = run.adapted.cpu().eval()
     classifier, adapter = (adapted.model, adapted.adapter) if isinstance(adapted, InputAdapted) else (adapted, None)

@@ -17,7 +17,7 @@ from dabench.core import DabenchError, Needs
 from dabench.registry import Allowed, Description, Variant
 from dabench.results import searches, store
 from dabench.results.searches import Study, Trial
-from dabench.run import plan, scores, sweep
+from dabench.run import plan, sweep, validators
 from dabench.run.plan import Place, Planned, Request, State
 
 _SEED = 0
@@ -37,12 +37,12 @@ def optuna() -> Any:
 
 def check_score(select: str, methods: Sequence[Variant]) -> None:
     """Raises DabenchError where the score is unknown, or reads source data that a method may not see."""
-    if select not in scores.VALIDATORS:
-        raise DabenchError(f"no label-free score '{select}'; choose one of: {', '.join(scores.VALIDATORS)}")
+    if select not in validators.VALIDATORS:
+        raise DabenchError(f"no label-free score '{select}'; choose one of: {', '.join(validators.VALIDATORS)}")
     for variant in methods:
         described = registry.describe(variant.file)
-        if scores.VALIDATORS[select].needs_source and not described.needs & Needs.SOURCE:
-            open_to_all = (name for name, score in scores.VALIDATORS.items() if not score.needs_source)
+        if validators.VALIDATORS[select].needs_source and not described.needs & Needs.SOURCE:
+            open_to_all = (name for name, score in validators.VALIDATORS.items() if not score.needs_source)
             raise DabenchError(
                 f"'{select}' reads source data, which '{variant.name}' ({described.setting}) may not see; "
                 f"choose one of: {', '.join(open_to_all)}"

@@ -1,18 +1,17 @@
-"""What a classifier's outputs are worth: metrics that read labels, validators that read no target label.
+"""Label-free scores of a checkpoint: they read no target label, so a practitioner may choose by them.
 
-Metrics and validators take tensors on one device, return Python floats, and answer nan where nothing can be
-computed: outputs that are not finite, too few images, evidence that is missing. They never touch the global
-random state.
+Tensors on one device in, Python floats out; nan where nothing can be computed: outputs that are not finite, too few
+images, evidence that is missing. The global random state is left alone.
 
-**A higher validator score means a better checkpoint**, so losses and risks are negated. Left out on purpose:
-MixVal (Hu et al., NeurIPS 2023) and reverse validation, which need forward passes on mixed images or a second
-training and thus more than one pass over the data.
+**A higher score means a better checkpoint**, so losses and risks are negated. Left out on purpose: MixVal (Hu et al.,
+NeurIPS 2023) and reverse validation, which need forward passes on mixed images or a second training and thus more than
+one pass over the data.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,52 +24,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from dabench.core import DabenchError
+from dabench.run.metrics import accuracy, cross_entropies, usable
 
 SND_TEMPERATURE = 0.05
 SND_IMAGES = 5_000
 RATIO_IMAGES = 5_000
 RATIO_COMPONENTS = 64
-CALIBRATION_BINS = 15
 
 NOT_GIVEN = torch.empty(0)
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The fraction of images whose largest logit is the label's; logits (n, classes), labels (n,)."""
-    if not _usable(logits):
-        return math.nan
-    return (logits.argmax(1) == labels).double().mean().item()
-
-
-def per_class_accuracy(logits: Tensor, labels: Tensor, num_classes: int) -> list[float]:
-    """The accuracy over each class's own images, a fraction; nan for a class without images."""
-    if not _usable(logits):
-        return [math.nan] * num_classes
-    hits = torch.bincount(labels[logits.argmax(1) == labels], minlength=num_classes)
-    images = torch.bincount(labels, minlength=num_classes)
-    return (hits.double() / images).tolist()
-
-
-def nll(logits: Tensor, labels: Tensor) -> float:
-    """The mean negative log likelihood of the labels, in nats."""
-    if not _usable(logits):
-        return math.nan
-    return _cross_entropies(logits, labels).mean().item()
-
-
-def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """The expected calibration error over 15 bins of equal width, a fraction in [0, 1].
-
-    A bin holds the confidences in (low, high]; each bin's gap between accuracy and mean confidence counts by
-    its share of the images (Guo et al., ICML 2017).
-    """
-    if not _usable(logits):
-        return math.nan
-    confidences, predictions = torch.softmax(logits.float(), 1).double().max(1)
-    bins = (confidences * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
-    gaps = (predictions == labels).double() - confidences
-    return (F.one_hot(bins, CALIBRATION_BINS).double().T @ gaps).abs().sum().item() / len(labels)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +68,7 @@ class Evidence:
     @cached_property
     def source_losses(self) -> Tensor:
         """The cross-entropy of each held-out source image, float64 (n,)."""
-        return _cross_entropies(self.source_logits, self.source_labels)
+        return cross_entropies(self.source_logits, self.source_labels)
 
     @cached_property
     def source_weights(self) -> Tensor:
@@ -134,7 +95,7 @@ def density_ratio(source: Tensor, target: Tensor, *, at: Tensor) -> Tensor:
     p_target(x) / p_source(x) = (n_source / n_target) * odds(target | x) (Bickel et al., ICML 2007).
     All nan where a feature is not finite.
     """
-    if not all(map(_usable, (source, target, at))):
+    if not all(map(usable, (source, target, at))):
         return torch.full((len(at),), math.nan, dtype=torch.float64, device=at.device)
     source, target = _subsample(source, RATIO_IMAGES), _subsample(target, RATIO_IMAGES)
     features = torch.cat([source, target]).detach().float().cpu().numpy()
@@ -256,7 +217,7 @@ class Validator:
 
     def __call__(self, evidence: Evidence) -> float:
         """The score, higher for a better checkpoint; nan where the evidence does not allow one."""
-        if not all(_usable(getattr(evidence, field), self.fewest_images) for field in self.needs):
+        if not all(usable(getattr(evidence, field), self.fewest_images) for field in self.needs):
             return math.nan
         with torch.no_grad():
             score = self.function(evidence)
@@ -304,28 +265,6 @@ def score_all(evidence: Evidence, *, may_see_source: bool) -> dict[str, float]:
         for name, validator in VALIDATORS.items()
         if may_see_source or not validator.needs_source
     }
-
-
-def choose(scores: Sequence[float]) -> int:
-    """The index of the highest score, the first among equals; nan is never chosen.
-
-    Raises DabenchError where every score is nan.
-    """
-    candidates = [index for index, score in enumerate(scores) if not math.isnan(score)]
-    if not candidates:
-        raise DabenchError(
-            f"none of the {len(scores)} checkpoints has a score; choose by another validator or take the last"
-        )
-    return max(candidates, key=scores.__getitem__)
-
-
-def _usable(values: Tensor, fewest: int = 1) -> bool:
-    """Whether there are enough rows, all of them finite."""
-    return len(values) >= fewest and bool(torch.isfinite(values).all())
-
-
-def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits.float(), labels, reduction="none").double()
 
 
 def _shuffled(count: int) -> Tensor:

@@ -19,9 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dabench.core import DabenchError
-from dabench.run import scores
-from dabench.run.scores import NOT_GIVEN, VALIDATORS, Evidence, choose, score_all
+from dabench.run import metrics, validators
+from dabench.run.validators import NOT_GIVEN, VALIDATORS, Evidence, score_all
 
 PROBABILITIES = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
 TOY_LOGITS = PROBABILITIES.log()
@@ -56,35 +55,35 @@ def evidence() -> Evidence:
 
 
 def test_metrics_of_three_images_are_those_computed_by_hand():
-    assert scores.accuracy(TOY_LOGITS, TOY_LABELS) == pytest.approx(2 / 3)
-    assert scores.per_class_accuracy(TOY_LOGITS, TOY_LABELS, 2) == pytest.approx([1, 0.5])
-    assert scores.nll(TOY_LOGITS, TOY_LABELS) == pytest.approx(-(2 * math.log(0.75) + math.log(0.5)) / 3)
+    assert metrics.accuracy(TOY_LOGITS, TOY_LABELS) == pytest.approx(2 / 3)
+    assert metrics.per_class_accuracy(TOY_LOGITS, TOY_LABELS, 2) == pytest.approx([1, 0.5])
+    assert metrics.nll(TOY_LOGITS, TOY_LABELS) == pytest.approx(-(2 * math.log(0.75) + math.log(0.5)) / 3)
     # Two right at confidence 0.75, one wrong at 0.5: (|2 - 1.5| + |0 - 0.5|) / 3.
-    assert scores.calibration_error(TOY_LOGITS, TOY_LABELS) == pytest.approx(1 / 3)
+    assert metrics.calibration_error(TOY_LOGITS, TOY_LABELS) == pytest.approx(1 / 3)
 
 
 def test_validators_of_three_images_are_those_computed_by_hand():
     mean_entropy = (2 * QUARTER_ENTROPY + math.log(2)) / 3
-    assert scores.entropy(TOY) == pytest.approx(-mean_entropy)
-    assert scores.information_maximisation(TOY) == pytest.approx(math.log(2) - mean_entropy)
+    assert validators.entropy(TOY) == pytest.approx(-mean_entropy)
+    assert validators.information_maximisation(TOY) == pytest.approx(math.log(2) - mean_entropy)
     # P^T P = [[0.875, 0.625], [0.625, 0.875]], with eigenvalues 1.5 and 0.25.
-    assert scores.bnm(TOY) == pytest.approx((math.sqrt(1.5) + 0.5) / math.sqrt(6))
-    assert scores.corr_c(TOY) == pytest.approx(1.75 / (2 * math.sqrt(0.875**2 + 0.625**2)))
+    assert validators.bnm(TOY) == pytest.approx((math.sqrt(1.5) + 0.5) / math.sqrt(6))
+    assert validators.corr_c(TOY) == pytest.approx(1.75 / (2 * math.sqrt(0.875**2 + 0.625**2)))
     # The first two images see each other at cosine 0.6 and the third at 2 / sqrt(5), which sees both alike.
     near = 1 / (1 + math.exp((0.6 - 2 / math.sqrt(5)) / 0.05))
     first = -(near * math.log(near) + (1 - near) * math.log(1 - near))
-    assert scores.snd(TOY) == pytest.approx((2 * first + math.log(2)) / 3, rel=1e-4)
+    assert validators.snd(TOY) == pytest.approx((2 * first + math.log(2)) / 3, rel=1e-4)
 
 
 def test_a_class_without_images_has_no_accuracy():
-    assert math.isnan(scores.per_class_accuracy(TOY_LOGITS, torch.tensor([0, 0, 0]), 2)[1])
+    assert math.isnan(metrics.per_class_accuracy(TOY_LOGITS, torch.tensor([0, 0, 0]), 2)[1])
 
 
 def test_metrics_agree_with_scikit_learn(evidence):
     logits, labels = evidence.source_logits, evidence.source_labels
     probabilities = softmax(logits.double().numpy(), axis=1)
-    assert scores.accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(1)))
-    assert scores.nll(logits, labels) == pytest.approx(log_loss(labels, probabilities, labels=range(5)), rel=1e-6)
+    assert metrics.accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert metrics.nll(logits, labels) == pytest.approx(log_loss(labels, probabilities, labels=range(5)), rel=1e-6)
 
 
 def test_calibration_error_agrees_with_bins_counted_one_by_one(evidence):
@@ -96,13 +95,13 @@ def test_calibration_error_agrees_with_bins_counted_one_by_one(evidence):
         inside = (confidences > low) & (confidences <= high)
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - confidences[inside].mean())
-    assert scores.calibration_error(logits, torch.from_numpy(labels)) == pytest.approx(expected, abs=1e-6)
+    assert metrics.calibration_error(logits, torch.from_numpy(labels)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_certain_and_right_predictions_are_calibrated():
     logits = torch.eye(3) * 100
-    assert scores.calibration_error(logits, torch.arange(3)) == 0
-    assert scores.calibration_error(logits, torch.tensor([1, 2, 0])) == 1
+    assert metrics.calibration_error(logits, torch.arange(3)) == 0
+    assert metrics.calibration_error(logits, torch.tensor([1, 2, 0])) == 1
 
 
 def test_snd_in_chunks_agrees_with_the_whole_matrix(evidence):
@@ -112,15 +111,15 @@ def test_snd_in_chunks_agrees_with_the_whole_matrix(evidence):
     np.fill_diagonal(similarities, -np.inf)
     expected = scipy_entropy(softmax(similarities, axis=1), axis=1).mean()
     for rows in (7, 300, 1024):
-        density = scores.soft_neighbourhood_density(evidence.target_probabilities, rows=rows)
+        density = validators.soft_neighbourhood_density(evidence.target_probabilities, rows=rows)
         assert density == pytest.approx(expected, rel=1e-5)
 
 
 def test_snd_of_many_images_is_that_of_a_fixed_sample():
     many = torch.softmax(torch.randn(5_500, 3, generator=torch.Generator().manual_seed(0)) * 2, 1)
-    sampled = scores.snd(Evidence(target_logits=many.log()))
-    assert sampled == scores.snd(Evidence(target_logits=many.log()))
-    whole = scores.soft_neighbourhood_density(many)
+    sampled = validators.snd(Evidence(target_logits=many.log()))
+    assert sampled == validators.snd(Evidence(target_logits=many.log()))
+    whole = validators.soft_neighbourhood_density(many)
     assert sampled == pytest.approx(whole + math.log(5_000 / 5_500), rel=0.01)
 
 
@@ -128,14 +127,14 @@ def test_bnm_agrees_with_singular_values_for_few_and_many_images(evidence):
     for images in (2, 5, 300):
         few = replace(evidence, target_logits=evidence.target_logits[:images])
         values = np.linalg.svd(few.target_probabilities.double().numpy(), compute_uv=False)
-        assert scores.bnm(few) == pytest.approx(values.sum() / math.sqrt(images * min(images, 5)), rel=1e-6)
+        assert validators.bnm(few) == pytest.approx(values.sum() / math.sqrt(images * min(images, 5)), rel=1e-6)
 
 
 def test_dev_of_a_constant_loss_is_that_loss(evidence):
     indifferent = replace(evidence, source_logits=torch.zeros(200, 5))
     mean_weight = indifferent.source_weights.mean().item()
-    assert scores.dev(indifferent) == pytest.approx(-math.log(5))
-    assert scores.iwcv(indifferent) == pytest.approx(-math.log(5) * mean_weight)
+    assert validators.dev(indifferent) == pytest.approx(-math.log(5))
+    assert validators.iwcv(indifferent) == pytest.approx(-math.log(5) * mean_weight)
     assert mean_weight != pytest.approx(1, abs=1e-3)
 
 
@@ -144,7 +143,7 @@ def test_density_ratio_is_that_of_two_gaussians():
     source = torch.randn(5_000, 1, generator=generator)
     target = torch.randn(2_500, 1, generator=generator) + 0.5
     at = torch.linspace(-1, 1, 5)[:, None]
-    ratio = scores.density_ratio(source, target, at=at)
+    ratio = validators.density_ratio(source, target, at=at)
     assert ratio.numpy() == pytest.approx(torch.exp(0.5 * at[:, 0] - 0.125).numpy(), rel=0.1)
 
 
@@ -157,7 +156,7 @@ def test_importance_weights_bring_the_source_risk_to_the_target_risk():
         return torch.cat([features, -features], 1)
 
     def risk(features: Tensor) -> float:
-        return scores.nll(logits(features), torch.zeros(len(features), dtype=torch.long))
+        return metrics.nll(logits(features), torch.zeros(len(features), dtype=torch.long))
 
     weighed = Evidence(
         target_features=target,
@@ -167,8 +166,8 @@ def test_importance_weights_bring_the_source_risk_to_the_target_risk():
         source_labels=torch.zeros(4_000, dtype=torch.long),
     )
     assert risk(source) > 1.5 * risk(target)
-    assert scores.iwcv(weighed) == pytest.approx(-risk(target), rel=0.1)
-    assert scores.dev(weighed) == pytest.approx(-risk(target), rel=0.1)
+    assert validators.iwcv(weighed) == pytest.approx(-risk(target), rel=0.1)
+    assert validators.dev(weighed) == pytest.approx(-risk(target), rel=0.1)
 
 
 def test_every_validator_reads_only_what_it_declares(evidence):
@@ -230,12 +229,12 @@ def test_outputs_that_are_not_finite_score_nan(evidence, poison):
     logits, features = evidence.target_logits.clone(), evidence.target_features.clone()
     logits[3, 1] = features[3, 1] = poison
     poisoned = score_all(replace(evidence, target_logits=logits, target_features=features), may_see_source=True)
-    assert poisoned.pop("source_accuracy") == scores.source_accuracy(evidence)
+    assert poisoned.pop("source_accuracy") == validators.source_accuracy(evidence)
     assert all(math.isnan(score) for score in poisoned.values())
     labels = torch.zeros(300, dtype=torch.long)
-    for metric in (scores.accuracy, scores.nll, scores.calibration_error):
+    for metric in (metrics.accuracy, metrics.nll, metrics.calibration_error):
         assert math.isnan(metric(logits, labels))
-    assert all(math.isnan(value) for value in scores.per_class_accuracy(logits, labels, 5))
+    assert all(math.isnan(value) for value in metrics.per_class_accuracy(logits, labels, 5))
 
 
 def test_training_features_that_are_not_finite_spoil_the_weights_alone(evidence):
@@ -270,9 +269,9 @@ def test_constant_features_weigh_all_source_images_alike(evidence):
         target_features=torch.zeros(300, 20),
         source_train_features=NOT_GIVEN,
     )
-    loss = scores.nll(evidence.source_logits, evidence.source_labels)
-    assert scores.iwcv(collapsed) == pytest.approx(-loss, rel=1e-3)
-    assert scores.dev(collapsed) == pytest.approx(-loss, rel=1e-3)
+    loss = metrics.nll(evidence.source_logits, evidence.source_labels)
+    assert validators.iwcv(collapsed) == pytest.approx(-loss, rel=1e-3)
+    assert validators.dev(collapsed) == pytest.approx(-loss, rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", [1e6, 1e30])
@@ -309,8 +308,8 @@ def test_scores_of_outputs_with_gradients_build_no_graph(evidence):
 def test_diversity_unmasks_a_collapsed_classifier_that_entropy_prefers():
     diverse = Evidence(target_logits=torch.eye(4).repeat(10, 1) * 4)
     collapsed = Evidence(target_logits=torch.eye(4)[:1].repeat(40, 1) * 9)
-    assert scores.entropy(collapsed) > scores.entropy(diverse)
-    for validator in (scores.information_maximisation, scores.bnm, scores.corr_c):
+    assert validators.entropy(collapsed) > validators.entropy(diverse)
+    for validator in (validators.information_maximisation, validators.bnm, validators.corr_c):
         assert validator(diverse) > validator(collapsed)
 
 
@@ -341,23 +340,12 @@ def test_every_validator_prefers_a_trained_classifier_of_digits():
         assert VALIDATORS[name](trained) > VALIDATORS[name](barely), name
 
 
-def test_choose_takes_the_first_of_the_best_and_never_nan():
-    assert choose([0.1, 0.7, 0.7]) == 1
-    assert choose([math.nan, -3.0, -2.0]) == 2
-    assert choose([-math.inf, math.nan]) == 0
-
-
-@pytest.mark.parametrize("none", [[], [math.nan, math.nan]])
-def test_choosing_among_no_scores_names_the_remedy(none):
-    with pytest.raises(DabenchError, match=f"none of the {len(none)} checkpoints.*another validator"):
-        choose(none)
-
-
 @pytest.mark.slow
 def test_fifty_thousand_images_of_a_thousand_classes_fit_in_two_gigabytes():
     script = """
 import resource, torch
-from dabench.run.scores import Evidence, nll, calibration_error, score_all
+from dabench.run.metrics import calibration_error, nll
+from dabench.run.validators import Evidence, score_all
 logits = torch.randn(50_000, 1_000)
 labels = logits[:5_000].argmax(1)
 evidence = Evidence(
@@ -383,20 +371,20 @@ def test_validators_agree_with_pytorch_adapt(evidence):
     theirs = optional("pytorch_adapt.validators")
     outputs = {"logits": evidence.target_logits, "preds": evidence.target_probabilities}
     n, classes = evidence.target_logits.shape
-    assert scores.entropy(evidence) == pytest.approx(theirs.EntropyValidator()(target_train=outputs), rel=1e-5)
-    assert scores.information_maximisation(evidence) == pytest.approx(
+    assert validators.entropy(evidence) == pytest.approx(theirs.EntropyValidator()(target_train=outputs), rel=1e-5)
+    assert validators.information_maximisation(evidence) == pytest.approx(
         theirs.IMValidator()(target_train=outputs), rel=1e-5
     )
-    assert scores.bnm(evidence) * math.sqrt(classes / n) == pytest.approx(
+    assert validators.bnm(evidence) * math.sqrt(classes / n) == pytest.approx(
         theirs.BNMValidator()(target_train=outputs), rel=1e-5
     )
-    assert scores.snd(evidence) == pytest.approx(theirs.SNDValidator()(target_train=outputs), rel=1e-5)
+    assert validators.snd(evidence) == pytest.approx(theirs.SNDValidator()(target_train=outputs), rel=1e-5)
 
 
 def test_dev_agrees_with_pytorch_adapt_given_the_same_weights(evidence):
     theirs = optional("pytorch_adapt.validators.deep_embedded_validator")
     weights, losses = evidence.source_weights[:, None], evidence.source_losses[:, None]
-    assert scores.dev(evidence) == pytest.approx(-theirs.get_dev_risk(weights, losses, None), rel=1e-9)
+    assert validators.dev(evidence) == pytest.approx(-theirs.get_dev_risk(weights, losses, None), rel=1e-9)
 
 
 class LinearSoftmax:
@@ -436,8 +424,8 @@ def test_validators_agree_with_skada(evidence):
         dev = score(theirs.DeepEmbeddedValidation(domain_classifier, column_of_losses, random_state=0))
 
     # skada averages over images and classes; we average over images.
-    assert scores.entropy(evidence) == pytest.approx(5 * entropy, rel=1e-5)
-    assert scores.snd(evidence) == pytest.approx(density, rel=1e-5)
+    assert validators.entropy(evidence) == pytest.approx(5 * entropy, rel=1e-5)
+    assert validators.snd(evidence) == pytest.approx(density, rel=1e-5)
     fitted, held_out = train_test_split(np.arange(200), test_size=0.33, random_state=np.random.RandomState(0))
     split = replace(
         evidence,
@@ -446,4 +434,4 @@ def test_validators_agree_with_skada(evidence):
         source_labels=evidence.source_labels[held_out],
         source_train_features=evidence.source_features[fitted],
     )
-    assert scores.dev(split) == pytest.approx(dev, rel=1e-3)
+    assert validators.dev(split) == pytest.approx(dev, rel=1e-3)

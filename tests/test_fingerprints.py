@@ -1,0 +1,108 @@
+"""What changes a number changes a key, or marks the rows: each test here fails under one mutation of the harness."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dabench import fingerprints, registry
+from dabench.core import Domain, Domains
+from dabench.results import store
+from dabench.run import cell, plan, sweep
+from dabench.run.plan import Place, Request
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+
+
+def planned(task, methods, place, results=Path(), **wishes):
+    request = Request(
+        tasks=registry.tasks(str(task)), methods=registry.methods(methods), **{"seeds": (0,), "budget": 0.5, **wishes}
+    )
+    return plan.plan(request, place.data, place.cache, results)
+
+
+HARNESS = [str(file.relative_to(fingerprints.PACKAGE)) for file in fingerprints.harness()]
+
+
+def core_code_where(tmp_path, name, old, new):
+    """The harness's fingerprint in a copy of the package in which a line reads otherwise."""
+    package = tmp_path / "benchmark"
+    shutil.copytree(fingerprints.PACKAGE, package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    file = package / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    return fingerprints.core_code(package)
+
+
+@pytest.mark.parametrize("name", HARNESS)
+def test_a_line_more_in_the_harness_makes_rows_stale(tmp_path, name):
+    future = "from __future__ import annotations\n"
+    head = future if future in (fingerprints.PACKAGE / name).read_text() else '"""\n\nfrom'
+    changed = core_code_where(tmp_path, name, head, head.replace("from", "CHANGED = 1\nfrom", 1))
+    assert changed != fingerprints.core_code()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("run/metrics.py", "CALIBRATION_BINS = 15", "CALIBRATION_BINS = 10"),
+        ("run/validators.py", "SND_TEMPERATURE = 0.05", "SND_TEMPERATURE = 0.1"),
+        ("run/target_data.py", "CHECKPOINTS = 10", "CHECKPOINTS = 5"),
+        ("models/networks.py", "nn.Dropout2d(dropout)", "nn.Dropout2d(0)"),
+        ("nn.py", "images - self.mean", "images + self.mean"),
+    ],
+)
+def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, new):
+    assert core_code_where(tmp_path, name, old, new) != fingerprints.core_code()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("run/metrics.py", '"""What a classifier', '"""How much a classifier'),
+        ("run/plan.py", "ALL = -1", "ALL = -2"),
+        ("nn.py", "2 * mean * 2.0**k", "mean * 2.0**k"),
+    ],
+    ids=["a docstring", "the plan", "a building block of methods alone"],
+)
+def test_what_changes_no_number_of_every_cell_leaves_them_fresh(tmp_path, name, old, new):
+    assert core_code_where(tmp_path, name, old, new) == fingerprints.core_code()
+
+
+def test_other_images_under_the_same_name_are_another_cell(tiny_task, place, tmp_path):
+    other = tmp_path / "turned.py"
+    other.write_text(tiny_task.read_text().replace("turned[700:800]", "turned[701:801]"))
+    (one,), (two,) = planned(tiny_task, "dann", place), planned(other, "dann", place)
+    assert one.identity["task_code"] == two.identity["task_code"]
+    assert one.key != two.key
+
+
+def test_the_bound_on_target_images_bounds_what_adapts(tiny_task, place, tmp_path):
+    cells = planned(tiny_task, "dann", place, tmp_path, target_images=50)
+    sweep.run(cells, place, tmp_path, workers=1, listen=lambda word: None)
+    (row,) = store.load(tmp_path).to_pylist()
+    assert (row["target_images"], row["n_target"]) == (50, 50)
+
+
+def test_the_test_stream_is_shuffled_whatever_the_order_of_the_files(tiny_task):
+    (_, task), *_ = registry.tasks(str(tiny_task))
+    by_class = Domain(np.arange(100, dtype=np.uint8).repeat(256).reshape(100, 1, 16, 16), np.arange(100) // 10)
+    scene = cell.scene_of(task, Domains(by_class, by_class, by_class, by_class), torch.device("cpu"))
+    labels = scene.target_test.labels
+    assert sorted(labels.tolist()) == by_class.labels.tolist()
+    assert len(set(labels[:20].tolist())) > 5
+    assert scene.target_test.images[:, 0, 0, 0].div(10, rounding_mode="floor").tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda:0"}], ids=["threads", "device"])
+def test_a_source_model_is_not_taken_from_another_arithmetic(tiny_task, place, change):
+    (one,) = planned(tiny_task, "dann", place)
+    (_, task), *_ = registry.tasks(str(tiny_task))
+    scene = cell.scene_of(task, task.read(Path(), Path(), task.protocols[0]), torch.device("cpu"))
+    assert cell.source_key(one.cell, scene, place) != cell.source_key(one.cell, scene, replace(place, **change))
