@@ -84,7 +84,7 @@ def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, 
     for backbone in ("test_resnet", "test_vit"):
         monkeypatch.setattr(export.cell, "_source_model", source_model(backbone))
         (variant,) = registry.methods("adapternet")
-        row = {"setting": "supervised", "task": "digits-turned", "accuracy": 0.5, "key": "none"}
+        row = {"setting": "supervised", "task": "digits-turned", "accuracy": 0.5, "key": "none", "threads": 1}
         job = cell.Cell(words, variant, "holdout", backbone, 32, 0.5, -1, -1, 0)
         place = cell.Place("cpu", 1, tmp_path, tmp_path)
         output = tmp_path / f"{backbone}.safetensors"

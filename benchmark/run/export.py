@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def export(
     name = stored.cell.variant.label
     if setting == Setting.TEST_TIME:
         raise DabenchError(f"'{name}' goes on learning from every picture, so there is no finished model to export")
-    run = cell.adapt(stored.cell, place, on_step)
+    # As many threads as then: with others the source model would be another draw of the same recipe.
+    run = cell.adapt(stored.cell, replace(place, threads=stored.row["threads"]), on_step)
     logits, _ = predict(run.adapted, run.scene.target_test)
     accuracy = metrics.accuracy(logits, run.scene.target_test.labels)
     # What was measured in bfloat16 is taken home in float32, which every machine computes alike.
