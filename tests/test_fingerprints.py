@@ -66,7 +66,7 @@ def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, n
     ("name", "old", "new"),
     [
         ("run/metrics.py", '"""What a classifier', '"""How much a classifier'),
-        ("run/plan.py", "ALL = -1", "ALL = -2"),
+        ("run/plan.py", "· seed {", "· number {"),
         ("nn.py", "2 * mean * 2.0**k", "mean * 2.0**k"),
     ],
     ids=["a docstring", "the plan", "a building block of methods alone"],
