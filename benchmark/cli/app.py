@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -28,20 +28,20 @@ app = typer.Typer(
 listing = typer.Typer(help="List the known tasks or methods.", no_args_is_help=True)
 datasets = typer.Typer(help="See which data sets are here, and fetch them.", no_args_is_help=True)
 drafting = typer.Typer(help="Write the first draft of a method or a task into this folder.", no_args_is_help=True)
-for name, group, commands in (
-    ("list", listing, (lists.tasks, lists.methods)),
-    ("data", datasets, (lists.status, lists.download)),
-    ("new", drafting, (drafts.method, drafts.task)),
-):
-    app.add_typer(group, name=name)
+app.add_typer(listing, name="list")
+app.add_typer(datasets, name="data")
+app.add_typer(drafting, name="new")
+
+COMMANDS: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
+    (app, (cells.run, cells.curve, cells.reproduce, cells.tune, cells.verify, cells.export)),
+    (app, (pages.report, pages.serve, pages.plot, lists.show, drafts.check)),
+    (listing, (lists.tasks, lists.methods)),
+    (datasets, (lists.status, lists.download)),
+    (drafting, (drafts.method, drafts.task)),
+)
+for group, commands in COMMANDS:
     for command in commands:
         group.command()(command)
-for command in (
-    *(cells.run, cells.curve, cells.reproduce, cells.tune, cells.verify, cells.export),
-    *(pages.report, pages.serve, pages.plot),
-    *(lists.show, drafts.check),
-):
-    app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
