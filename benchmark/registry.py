@@ -323,16 +323,17 @@ def _varied(task: Task, given: Mapping[str, str]) -> Task:
 
 
 def _own_tasks(text: str) -> dict[str, Task]:
-    file = Path(text).resolve()
+    from dabench.data import check_task_name, task_from_toml
+
+    file = Path(text).expanduser().resolve()
     if not file.is_file():
         raise DabenchError(f"no task file {text}; give the path of a file that exists")
     if file.suffix == ".toml":
-        from dabench.data import task_from_toml
-
         own: tuple[Task, ...] = (task_from_toml(file),)
     else:
         own = _tasks_of(file)
     for task in own:
+        check_task_name(task.name, file)
         if task.name in known_tasks():
             raise DabenchError(f"two tasks are named '{task.name}': {file} and a built-in one; rename yours")
     # One file may hold several tasks: the words that find one again are the path and the task's name.

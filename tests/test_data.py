@@ -1,5 +1,6 @@
 import bz2
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
@@ -390,31 +393,121 @@ def test_one_folder_and_a_camera_become_a_task(tmp_path):
         ('name = "mine"\nsource = "old"\ncamera = "rotated"\nexponents = [1, 2, 3]', "it takes 'angle'"),
         ('name = "mine"\nsource = "old"\ncamera = "power"\nexponents = [1, 2]', "must be 3 numbers"),
         ('name = "mine"\nsource = "old"\ncamera = "power"\nprotocol = "transductive"', "choose: holdout"),
-        ('name = "../mine"\nsource = "old"\ntarget = "old"', "may hold letters"),
+        ('name = "../mine"\nsource = "old"\ntarget = "old"', "may hold up to 100 letters"),
+        ('name = ".."\nsource = "old"\ntarget = "old"', "the first a letter or digit"),
+        ('name = "mine"\nsource = "old"\ncamera = "rotated"\nangle = nan', "angle = nan must be of type float"),
+        ('name = "mine"\nsource = "old"\ncamera = "power"\nexponents = [1, -1, 1]', "finite numbers, 0 or more"),
+        ('name = "mine"\nsource = "old"\ntarget = "old"\nflip = 1', "flip = 1 must be of type bool"),
+        ('name = "mine"\nsource = "old"\ntarget = "old"\nimage_size = 8\ncrop = 8', "crop = 8 must be less than"),
+        ('name = "mine"\nsource = "old"\ntarget = "old"\nsteps = 100_000_000', "at most 10,000,000"),
+        ('name = "mine"\nsource = "o\\u0000ld"\ntarget = "old"', "is no path"),
+        ('name = "mine"\nsource = "old"\ntarget = "empty"', "empty has no class folders"),
         ('name = "mine"\nsource = "nowhere"\ntarget = "old"', "nowhere is no folder"),
         ('name = "mine"\nsource = old', "cannot read the task file"),
     ],
 )
 def test_a_mistake_in_the_toml_is_named_with_its_remedy(tmp_path, text, complaint):
     _class_folders(tmp_path / "old", ("cat", "dog"), 2)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DabenchError, match=complaint):
         data.task_from_toml(_toml(tmp_path, text))
 
 
-def test_classes_that_differ_are_listed(tmp_path):
+@pytest.mark.parametrize(
+    ("classes", "complaint"),
+    [
+        (("cat", "dgo"), r"differ from those of .* in: dgo, dog; give"),
+        (("cat", "Dog"), r"in: Dog, dog \(some differ in letter case alone\)"),
+    ],
+)
+def test_classes_that_differ_are_listed_before_any_picture_is_read(tmp_path, classes, complaint):
     _class_folders(tmp_path / "old", ("cat", "dog"), 2)
-    _class_folders(tmp_path / "new", ("cat", "dgo"), 2)
-    task = data.task_from_toml(_toml(tmp_path, 'name = "mine"\nsource = "old"\ntarget = "new"\n'))
-    with pytest.raises(DabenchError, match=r"differ from those of .* in: dgo, dog"):
-        task.read(tmp_path, tmp_path / "cache", task.protocol(None))
+    _class_folders(tmp_path / "new", classes, 2)
+    with pytest.raises(DabenchError, match=complaint):
+        data.task_from_toml(_toml(tmp_path, 'name = "mine"\nsource = "old"\ntarget = "new"\n'))
 
 
-def test_an_empty_class_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        ({"cat": 3, "dog": 3, "emu": 0}, "class 'emu' has no pictures"),
+        ({"cat": 3, "dog": 1, "emu": 1}, "one picture of: dog, emu; give every class at least two"),
+        ({"cat": 3}, "one class, 'cat'; give two or more"),
+    ],
+)
+def test_classes_too_small_to_train_and_score_are_named_before_any_work(tmp_path, counts, complaint):
+    for name, count in counts.items():
+        _class_folders(tmp_path / "old", (name,), count)
+    with pytest.raises(DabenchError, match=complaint):
+        data.task_from_toml(_toml(tmp_path, 'name = "mine"\nsource = "old"\ncamera = "power"\n'))
+
+
+def test_a_byte_order_mark_and_the_home_folder_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     _class_folders(tmp_path / "old", ("cat", "dog"), 2)
-    (tmp_path / "old" / "emu").mkdir()
+    path = tmp_path / "deep" / "mine.toml"
+    path.parent.mkdir()
+    path.write_bytes(b'\xef\xbb\xbfname = "mine"\nsource = "~/old"\ncamera = "power"\n')
+    assert data.task_from_toml(path).folders == (tmp_path / "old",)
+
+
+def test_pictures_are_flipped_only_where_the_task_says_so(tmp_path):
+    _class_folders(tmp_path / "old", ("left", "right"), 2)
+    text = 'name = "mine"\nsource = "old"\ntarget = "old"\nimage_size = 28\n'
+    recipe = data.task_from_toml(_toml(tmp_path, text)).recipe
+    assert (recipe.flip, recipe.crop) == (False, 2)
+    recipe = data.task_from_toml(_toml(tmp_path, text + "flip = true\ncrop = 0\n")).recipe
+    assert (recipe.flip, recipe.crop) == (True, 0)
+
+
+_KEYS = st.sampled_from(["name", "source", "target", "camera", "angle", "exponents", "backbone", "checkpoint", "mean"])
+_MORE_KEYS = st.sampled_from(["std", "protocol", "image_size", "source_steps", "steps", "batch_size", "flip", "crop"])
+_WORDS = st.sampled_from(
+    ["mine", "old", "rotated", "power", "holdout", "transductive", "resnet18", "~", "..", "/", "a" * 5000]
+)
+_VALUES = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.text(max_size=5),
+    _WORDS,
+    st.lists(st.floats() | st.integers(), max_size=4),
+)
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value)
+    return f"[{', '.join(map(_as_toml, value))}]" if isinstance(value, list) else repr(value)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(declared=st.dictionaries(_KEYS | _MORE_KEYS, _VALUES), sound=st.booleans())
+def test_whatever_a_task_file_says_it_is_a_task_or_one_clear_error(tmp_path, declared, sound):
+    if not (tmp_path / "old").exists():
+        _class_folders(tmp_path / "old", ("cat", "dog"), 2)
+    if sound:
+        declared = {"name": "mine", "source": "old", "camera": "power", **declared}
+    path = tmp_path / "any.toml"
+    text = "".join(f"{key} = {_as_toml(value)}\n" for key, value in declared.items())
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        task = data.task_from_toml(path)
+    except DabenchError:
+        return
+    assert task.class_names == ("cat", "dog")
+    assert task.recipe.crop < task.image_shape[1]
+
+
+def test_what_is_left_out_of_a_persons_folders_is_said(tmp_path):
+    _class_folders(tmp_path / "old", ("cat", "dog"), 2)
+    (tmp_path / "old" / "cat" / "notes.txt").write_text("no picture")
     task = data.task_from_toml(_toml(tmp_path, 'name = "mine"\nsource = "old"\ncamera = "power"\n'))
-    with pytest.raises(DabenchError, match="class 'emu' has no pictures"):
-        task.read(tmp_path, tmp_path / "cache", task.protocol(None))
+    with pytest.warns(UserWarning, match=r"1 files are left out \(1 \.txt\)"):
+        data.files_of(task, tmp_path)
 
 
 def test_a_folder_without_classes_is_named(tmp_path):

@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=sorted(given, key=lambda argument: argument != "--debug"), prog_name="dabench")
+        with screen.warnings_in_a_line():
+            app(args=sorted(given, key=lambda argument: argument != "--debug"), prog_name="dabench")
     except Exception as error:
         expected = isinstance(error, DabenchError | OSError)
         if "--debug" in given:

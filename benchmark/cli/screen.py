@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +24,23 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Prints a line beside the answer, on stderr."""
     err.print(text, markup=False)
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Inside, what dabench warns of is a line on stderr; a library's warnings look as they always do."""
+    package = str(Path(__file__).parent.parent)
+    with warnings.catch_warnings():
+        as_always = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+            if filename.startswith(package):
+                warn(f"warning: {message}")
+            else:
+                as_always(message, category, filename, lineno, *rest)
+
+        warnings.showwarning = show
+        yield
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

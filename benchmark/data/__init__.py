@@ -18,7 +18,7 @@ from dabench.data.datasets import (
     svhn,
     usps,
 )
-from dabench.data.folders import load_folders, task_from_toml
+from dabench.data.folders import check_task_name, load_folders, task_from_toml
 from dabench.data.pictures import (
     HOLDOUT,
     TRANSDUCTIVE,
@@ -39,6 +39,7 @@ __all__ = [
     "PACS_DOMAINS",
     "TRANSDUCTIVE",
     "Picture",
+    "check_task_name",
     "cifar10",
     "classes_in",
     "decoded",

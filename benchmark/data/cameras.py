@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 
 import numpy as np
 
@@ -21,6 +22,10 @@ class Rotated:
 
     angle: float = 150.0
 
+    def __post_init__(self) -> None:
+        if not isfinite(self.angle):
+            raise DabenchError(f"the camera's angle = {self.angle} is no finite number; give degrees, such as 150")
+
     def apply(self, images: np.ndarray) -> np.ndarray:
         _expect_rgb(images)
         pixels = len(images) * images.shape[2] * images.shape[3]
@@ -36,6 +41,11 @@ class Power:
     red: float = 0.2
     green: float = 0.3
     blue: float = 0.4
+
+    def __post_init__(self) -> None:
+        powers = (self.red, self.green, self.blue)
+        if not all(isfinite(power) and power >= 0 for power in powers):
+            raise DabenchError(f"the camera's powers {powers} must be finite numbers, 0 or more")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         _expect_rgb(images)

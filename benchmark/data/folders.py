@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,18 @@ from dabench.data.pictures import HOLDOUT, TRANSDUCTIVE, classes_in, pictures_in
 
 def load_folders(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     """Two folders of pictures by class, or one folder and the same pictures behind the task's camera."""
-    for folder in task.folders:
-        differing = sorted(set(classes_in(folder)) ^ set(task.class_names))
-        if differing:
-            raise DabenchError(
-                f"the classes of {folder} differ from those of {task.folders[0]} in: {', '.join(differing)}; "
-                "give both folders the same class folders"
-            )
     source, target = (pictures_in(folder, task.class_names) for folder in (task.folders[0], task.folders[-1]))
     source_train, source_test = split(source, cache, task.image_shape, HOLDOUT)
     target_train, target_test = split(target, cache, task.image_shape, protocol, task.camera)
     return Domains(source_train, source_test, target_train, target_test)
+
+
+def check_task_name(name: str, file: Path) -> None:
+    """Raises DabenchError for a name that could not be that of a folder of results."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise DabenchError(
+            f"{file}: name = {name!r} may hold up to 100 letters, digits, '-', '_' and '.', the first a letter or digit"
+        )
 
 
 _TOML_TYPES = {
@@ -44,32 +47,39 @@ _TOML_TYPES = {
     "source_steps": int,
     "steps": int,
     "batch_size": int,
+    "flip": bool,
+    "crop": int,
 }
+_LARGEST = 10_000_000  # of whole numbers: a mistyped one would run for years
 
 
 def task_from_toml(path: Path) -> Task:
     """The task a TOML file declares: `name`, `source`, and `target` or `camera`.
 
-    Folders are relative to the file. Optional: `angle` (rotated), `exponents` (power), `backbone`,
-    `checkpoint` (the source model's own weights, with `mean` and `std` of its images), `protocol`,
-    `image_size`, `source_steps`, `steps`, `batch_size`. Raises DabenchError that names the file, the key
-    and the remedy.
+    Folders are relative to the file, `~` is the home folder. Optional: `angle` (rotated), `exponents` (power),
+    `backbone`, `checkpoint` (the source model's own weights, with `mean` and `std` of its images), `protocol`,
+    `image_size`, `source_steps`, `steps`, `batch_size`, `flip`, `crop`. Raises DabenchError that names the file, the
+    key and the remedy; the folders are looked into, and no picture is decoded.
     """
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        # Windows editors begin a file with a byte-order mark.
+        declared = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DabenchError(f"cannot read the task file {path}: {error}") from error
     _check_toml(path, declared)
     camera = _toml_camera(path, declared) if "camera" in declared else None
     names = ("source",) if camera else ("source", "target")
-    folders = tuple((path.parent / declared[name]).resolve() for name in names)
+    folders = tuple(_located(path, declared, name) for name in names)
     protocols = (HOLDOUT,) if camera else (HOLDOUT, TRANSDUCTIVE)
     chosen = declared.get("protocol", "holdout")
     if chosen not in [protocol.name for protocol in protocols]:
         known = ", ".join(protocol.name for protocol in protocols)
         raise DabenchError(f"{path}: protocol = '{chosen}' is not to be had here; choose: {known}")
     size = declared.get("image_size", 224)
-    class_names = classes_in(folders[0])
+    crop = declared.get("crop", size // 14)
+    if crop >= size:
+        raise DabenchError(f"{path}: crop = {crop} must be less than image_size = {size}")
+    class_names = _common_classes(path, folders)
     pretrained = "checkpoint" in declared
     backbone = declared.get("backbone", "resnet18")
     return Task(
@@ -85,8 +95,8 @@ def task_from_toml(path: Path) -> Task:
             source_lr=1e-4,
             steps=declared.get("steps", 2000),
             batch_size=declared.get("batch_size", 32),
-            flip=True,
-            crop=size // 14,
+            flip=declared.get("flip", False),
+            crop=crop,
         ),
         protocols=tuple(sorted(protocols, key=lambda protocol: protocol.name != chosen)),
         load=load_folders,
@@ -101,24 +111,52 @@ def _toml_checkpoint(path: Path, declared: dict[str, Any], backbone: str, num_cl
     """The name by which the declared checkpoint is built."""
     from dabench.models.own import Checkpoint, enrolled, is_torchscript  # brings torch along
 
-    file = (path.parent / declared["checkpoint"]).resolve()
+    file = _located(path, declared, "checkpoint")
     architecture = "" if is_torchscript(file) else backbone
     mean, std = (tuple(map(float, declared[key])) if key in declared else None for key in ("mean", "std"))
     return enrolled(Checkpoint(file, architecture, num_classes, (3, size, size), mean, std))
+
+
+def _located(path: Path, declared: dict[str, Any], key: str) -> Path:
+    """The file or folder that a key names."""
+    try:
+        place = (path.parent / Path(declared[key]).expanduser()).resolve()
+        place.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DabenchError(f"{path}: {key} = {declared[key]!r} is no path: {error}") from error
+    return place
+
+
+def _common_classes(path: Path, folders: tuple[Path, ...]) -> tuple[str, ...]:
+    """The classes that every folder has, each of two pictures or more; raises DabenchError where they differ."""
+    class_names = classes_in(folders[0])
+    for folder in folders[1:]:
+        differing = sorted(set(classes_in(folder)) ^ set(class_names))
+        if differing:
+            cases = Counter(name.casefold() for name in differing)
+            case = " (some differ in letter case alone)" if max(cases.values()) > 1 else ""
+            raise DabenchError(
+                f"the classes of {folder} differ from those of {folders[0]} in: {', '.join(differing)}{case}; "
+                "give both folders the same class folders"
+            )
+    if len(class_names) == 1:
+        raise DabenchError(f"{path}: {folders[0]} has one class, '{class_names[0]}'; give two or more to tell apart")
+    for folder in folders:
+        counts = Counter(picture.label for picture in pictures_in(folder, class_names))
+        few = [class_names[label] for label, count in sorted(counts.items()) if count < 2]
+        if few:
+            raise DabenchError(
+                f"{folder} has one picture of: {', '.join(few)}; give every class at least two, one to train on and "
+                "one to score (five or more are better)"
+            )
+    return class_names
 
 
 def _check_toml(path: Path, declared: dict[str, Any]) -> None:
     for key, value in declared.items():
         if key not in _TOML_TYPES:
             raise DabenchError(f"{path}: unknown key '{key}'; {nearest(key, _TOML_TYPES)}")
-        wanted = _TOML_TYPES[key]
-        fits = isinstance(value, (int, float) if wanted is float else wanted) and not isinstance(value, bool)
-        if not fits:
-            raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
-        if wanted is int and value < 1:
-            raise DabenchError(f"{path}: {key} = {value} must be 1 or more")
-        if key in ("mean", "std") and (len(value) != 3 or not all(isinstance(one, int | float) for one in value)):
-            raise DabenchError(f"{path}: {key} = {value} must be 3 numbers, for red, green and blue in [0, 1]")
+        _check_value(path, key, value)
         if key in ("mean", "std") and "checkpoint" not in declared:
             raise DabenchError(f'{path}: {key} belongs to a checkpoint; add checkpoint = "...", or remove {key}')
     for key in ("name", "source"):
@@ -126,8 +164,30 @@ def _check_toml(path: Path, declared: dict[str, Any]) -> None:
             raise DabenchError(f"{path}: the key '{key}' is missing; add: {key} = \"...\"")
     if ("target" in declared) == ("camera" in declared):
         raise DabenchError(f"{path}: give either target (a folder) or camera ({', '.join(CAMERAS)}), not both or none")
-    if not re.fullmatch(r"[\w.-]+", declared["name"]):
-        raise DabenchError(f"{path}: name = '{declared['name']}' may hold letters, digits, '-', '_' and '.' only")
+    check_task_name(declared["name"], path)
+
+
+def _check_value(path: Path, key: str, value: Any) -> None:
+    wanted = _TOML_TYPES[key]
+    if wanted is float:
+        fits = _is_number(value)
+    else:
+        fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
+    if not fits:
+        raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
+    least = 0 if key == "crop" else 1
+    if wanted is int and not least <= value <= _LARGEST:
+        raise DabenchError(f"{path}: {key} = {value} must be {least} or more, and at most {_LARGEST:,}")
+    if key in ("mean", "std"):
+        if len(value) != 3 or not all(_is_number(one) for one in value):
+            raise DabenchError(f"{path}: {key} = {value} must be 3 numbers, for red, green and blue in [0, 1]")
+        if key == "std" and min(value) <= 0:
+            raise DabenchError(f"{path}: std = {value} must be above 0")
+
+
+def _is_number(value: Any) -> bool:
+    """A whole or real number that is finite as a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30 and isfinite(value)
 
 
 def _toml_camera(path: Path, declared: dict[str, Any]) -> Camera:
@@ -142,6 +202,6 @@ def _toml_camera(path: Path, declared: dict[str, Any]) -> Camera:
     if given not in declared:
         return camera
     values = declared[given] if given == "exponents" else [declared[given]]
-    if len(values) != count or not all(isinstance(value, (int, float)) for value in values):
+    if len(values) != count or not all(_is_number(value) for value in values):
         raise DabenchError(f"{path}: {given} = {values} must be {count} numbers")
     return type(camera)(*map(float, values))
