@@ -2,23 +2,10 @@
 
 from dabench.data.arrays import domain_print, drawn, fingerprint, fitted, seen_by
 from dabench.data.contents import manifest
-from dabench.data.datasets import (
-    DATASETS,
-    IMAGENETTE_CLASSES,
-    PACS_CLASSES,
-    PACS_DOMAINS,
-    cifar10,
-    files_of,
-    imagenet,
-    imagenette,
-    imagenette_resize,
-    mnist,
-    pacs,
-    pacs_partial,
-    svhn,
-    usps,
-)
+from dabench.data.datasets import DATASETS, files_of
+from dabench.data.domain_folders import PACS_CLASSES, PACS_DOMAINS, pacs, pacs_partial
 from dabench.data.folders import check_task_name, load_folders, task_from_toml
+from dabench.data.imagenets import IMAGENETTE_CLASSES, imagenet, imagenette, imagenette_resize
 from dabench.data.pictures import (
     HOLDOUT,
     TRANSDUCTIVE,
@@ -30,6 +17,7 @@ from dabench.data.pictures import (
     pictures_in,
     split,
 )
+from dabench.data.small_images import cifar10, mnist, svhn, usps
 
 __all__ = [
     "DATASETS",
