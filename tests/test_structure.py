@@ -17,9 +17,6 @@ FILES = {f"{folder.name}/{file.relative_to(folder)}": file for folder in FOLDERS
 UNFINISHED = {
     "benchmark/data/datasets.py",
     "benchmark/evaluation/standings.py",
-    "benchmark/papers/claims.py",
-    "benchmark/papers/page.py",
-    "benchmark/papers/verdicts.py",
     "benchmark/report/markdown.py",
     "benchmark/report/site.py",
     "benchmark/run/cell.py",

@@ -134,26 +134,26 @@ def reproduce(
     only_report: options.OnlyReport = False,
 ) -> None:
     """Run a founding paper's own experiments and judge each of its claims, in results/reproductions."""
-    from dabench.papers import page as reproductions
+    from dabench.papers import page, pictures, planned, studies
 
-    study = reproductions.study(paper, data, backbone, image_size)
+    study = studies.study(paper, data, backbone, image_size)
     for words in study.substitutions:
         screen.say(f"substitution: {words}")
     chosen = None if seeds is None else options.seeds(seeds)
-    planned = reproductions.plan_study(study, scale, chosen, data, cache, results)
+    found = planned.plan_study(study, scale, chosen, data, cache, results)
     stop = typer.Exit(0)
     if not only_report:
         try:
             with _interruptible():
-                place, workers = _prepared(planned.cells, device, workers, data, cache)
-                failed = _carry_out(planned.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
+                place, workers = _prepared(found.cells, device, workers, data, cache)
+                failed = _carry_out(found.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
                 stop = typer.Exit(1 if failed else 0)
                 if not dry_run:
-                    reproductions.draw(planned, place, results)
+                    pictures.draw(found, place, results)
         except typer.Exit as interrupted:  # the page then says what has not been run
             stop = interrupted
     if not dry_run:
-        text, path = reproductions.write(planned, data, cache, results)
+        text, path = page.write(found, data, cache, results)
         screen.say(f"\n{text}\n{path}")
     raise stop
 

@@ -1,0 +1,109 @@
+"""The pictures of a study: originals, the same behind a camera, and the same after the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dabench import registry
+from dabench.core import DabenchError
+from dabench.papers.measures import Row
+from dabench.papers.planned import PlannedStudy, stored_rows
+from dabench.papers.study import PictureGrid
+from dabench.run.plan import Place, Planned
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SIDE, _SHOWN = 96, 4  # pixels of a picture in a grid, and how many originals it shows
+
+
+def draw(planned: PlannedStudy, place: Place, results: Path) -> None:
+    """Draws the study's pictures under `results`, each from a cell that has a result and is then adapted anew.
+
+    A file that is of this very cell stays. Raises DabenchError where a file cannot be written.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    stored = stored_rows(results)
+    for picture in planned.study.pictures:
+        cell, file = cell_of(picture, planned, stored), results / "reproductions" / picture.file
+        if cell is None or caption_of(file, cell):
+            continue
+        grid, caption = adapted_grid(cell, place)
+        facts = PngInfo()
+        facts.add_text("cell", cell.key)
+        facts.add_text("caption", caption)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            grid.save(file, pnginfo=facts, optimize=True)
+        except OSError as error:
+            raise DabenchError(f"cannot write {file}: {error.strerror}; choose another with --results") from error
+
+
+def cell_of(picture: PictureGrid, planned: PlannedStudy, stored: Mapping[str, Row]) -> Planned | None:
+    """The first cell of the picture that has a result."""
+    for each in planned.by_experiment[picture.experiment]:
+        of_it = each.identity["task"] == picture.task and each.cell.variant.label == picture.variant
+        if of_it and stored.get(each.key, {}).get("status") == "ok":
+            return each
+    return None
+
+
+def caption_of(file: Path, cell: Planned) -> str:
+    """The caption that a picture of this very cell carries; empty where there is none."""
+    from PIL import Image
+
+    if not file.is_file():
+        return ""
+    with Image.open(file) as there:
+        facts = getattr(there, "text", {})
+    return facts["caption"] if facts.get("cell") == cell.key else ""
+
+
+def adapted_grid(planned: Planned, place: Place) -> tuple[Image, str]:
+    """Adapts the cell anew; pictures as they are, behind the camera and adapted, a line each, with a caption."""
+    import torch
+
+    from dabench.run.cell import adapt
+
+    run = adapt(planned.cell, place, lambda stage, step, steps, loss: None)
+    task = registry.sized(registry.task(planned.cell.task), planned.cell.image_size)
+    domains = task.read(place.data, place.cache, task.protocol(planned.cell.protocol))
+    shown = _one_a_class(domains.target_test.labels)
+    originals, seen = (np.asarray(domain.images[shown]) for domain in (domains.source_test, domains.target_test))
+    with torch.no_grad():
+        inside = torch.from_numpy(seen).to(place.device) / 255
+        given = run.adapted.adapter(inside).clamp(0, 1).mul(255).round().byte().cpu().numpy()
+    away, back = (_distance(images, originals) for images in (seen, given))
+    caption = (
+        f"{planned.identity['task']}: original, behind the camera, after the adapter; the mean distance of a value to "
+        f"the original's (of 255) over the pictures shown goes from {away:.0f} to {back:.0f}"
+    )
+    return _grid((originals, seen, given)), caption
+
+
+def _one_a_class(labels: np.ndarray) -> np.ndarray:
+    """The first image of each of the first few classes."""
+    return np.unique(labels, return_index=True)[1][:_SHOWN]
+
+
+def _distance(images: np.ndarray, originals: np.ndarray) -> float:
+    return float(np.abs(images.astype(float) - originals).mean())
+
+
+def _grid(lines: Sequence[np.ndarray]) -> Image:
+    """Pictures (n, 3, height, width) of each line side by side, the lines below each other."""
+    from PIL import Image
+
+    page = Image.new("RGB", (_SIDE * len(lines[0]), _SIDE * len(lines)), "white")
+    for row, images in enumerate(lines):
+        for column, image in enumerate(images):
+            small = image.shape[1] < _SIDE
+            way = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+            tile = Image.fromarray(np.moveaxis(image, 0, 2)).resize((_SIDE - 2, _SIDE - 2), way)
+            page.paste(tile, (column * _SIDE + 1, row * _SIDE + 1))
+    return page
