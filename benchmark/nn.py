@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample, softplus
+from torch.nn.functional import affine_grid, cosine_similarity, grid_sample, softplus
 
 from dabench.core import NotApplicable
 
@@ -151,6 +152,25 @@ def diversity(logits: Tensor) -> Tensor:
     return -(mean * mean.clamp_min(1e-8).log()).sum()
 
 
+def entropy_of_sure_and_new(
+    logits: Tensor, seen: Tensor | None, margin: float, distance: float
+) -> tuple[Tensor | None, Tensor | None]:
+    """EATA's weighted entropy of the chosen test images, and the moving mean of chosen predictions (Niu et al., 2022).
+
+    Chosen are the sure, H < margin ln C, that are new, |cos(p, seen)| < distance; each counts exp(margin ln C - H).
+    The loss is None where none is chosen. `seen` (classes,) is None before the first.
+    """
+    uncertainty, limit = entropy(logits), margin * math.log(logits.shape[1])
+    predictions = logits.detach().softmax(1)
+    chosen = uncertainty.detach() < limit
+    if seen is not None:
+        chosen &= cosine_similarity(predictions, seen[None]).abs() < distance
+    if not chosen.any():
+        return None, seen
+    weight, mean = (limit - uncertainty[chosen].detach()).exp(), predictions[chosen].mean(0)
+    return (weight * uncertainty[chosen]).mean(), mean if seen is None else 0.9 * seen + 0.1 * mean
+
+
 def freeze(module: nn.Module) -> nn.Module:
     """Fixes every weight, and by eval mode the batch-norm statistics too."""
     return module.requires_grad_(False).eval()
@@ -184,15 +204,36 @@ def use_batch_statistics(norm: nn.modules.batchnorm._BatchNorm) -> None:
     norm.register_forward_pre_hook(choose)
 
 
-def norms_of_the_batch(model: nn.Module) -> list[nn.Parameter]:
+def mix_batch_statistics(norm: nn.modules.batchnorm._BatchNorm, alpha: float) -> None:
+    """From now on the batch norm, in eval mode, takes (1 - alpha) of the source's statistics and alpha of the batch's.
+
+    The batch's variance is the unbiased one; no gradient flows through the statistics. Where a channel has one value
+    alone (one image, maps of 1x1) the source's statistics answer.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+
+    def mix(norm: nn.modules.batchnorm._BatchNorm, inputs: tuple[Tensor]) -> None:
+        values = inputs[0].detach().float()
+        norm.running_mean, norm.running_var = mean, variance
+        if values.numel() > values.shape[1]:
+            batch_variance, batch_mean = torch.var_mean(values, [0, *range(2, values.ndim)])
+            norm.running_mean, norm.running_var = mean.lerp(batch_mean, alpha), variance.lerp(batch_variance, alpha)
+
+    norm.register_forward_pre_hook(mix)
+
+
+def norms_of_the_batch(model: nn.Module, share: float = 1.0) -> list[nn.Parameter]:
     """Freezes all but the norms' scales and shifts, which it gives; batch norms take each batch's own statistics.
 
-    Batch, layer and group norms. Raises NotApplicable where the model has none that can be adapted.
+    Batch, layer and group norms; with `share` the first of them alone, from the input on. Raises NotApplicable where
+    the model has none that can be adapted.
     """
     freeze(model)
-    for norm in model.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm):
-            norm.requires_grad_(True)
+    kinds = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm
+    norms = [module for module in model.modules() if isinstance(module, kinds)]
+    for norm in norms[: math.ceil(share * len(norms))]:
+        norm.requires_grad_(True)
+    for norm in norms:
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             use_batch_statistics(norm)
     affine = [weight for weight in model.parameters() if weight.requires_grad]

@@ -13,14 +13,13 @@ without. Defaults are the paper's for CIFAR-10 (fisher 1, distance .4); ImageNet
 """
 
 from dataclasses import dataclass
-from math import log
 
 import torch
 from torch import nn
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cross_entropy
 
 from dabench.core import Needs, between, register
-from dabench.nn import entropy, norms_of_the_batch
+from dabench.nn import entropy_of_sure_and_new, norms_of_the_batch
 
 FISHER_IMAGES = 2000
 
@@ -60,29 +59,16 @@ class Stream(nn.Module):
         self.model, self.affine, self.importance, self.settings = model, affine, importance, settings
         self.start = [weight.detach().clone() for weight in affine]
         self.optimizer = torch.optim.Adam(affine, lr=settings.lr)
-        self.mean_prediction = None
+        self.seen = None
 
     @torch.enable_grad()
     def forward(self, images):
         logits = self.model(images)
-        uncertainty, limit = entropy(logits), self.settings.margin * log(logits.shape[1])
-        chosen = uncertainty.detach() < limit
-        predictions = logits.detach().softmax(1)
-        if self.mean_prediction is not None:
-            redundancy = cosine_similarity(predictions, self.mean_prediction[None]).abs()
-            chosen &= redundancy < self.settings.distance
-        if chosen.any():
-            self.remember(predictions[chosen].mean(0))
-            weight = (limit - uncertainty[chosen].detach()).exp()
+        loss, self.seen = entropy_of_sure_and_new(logits, self.seen, self.settings.margin, self.settings.distance)
+        if loss is not None:
             drift = zip(self.importance, self.affine, self.start, strict=True)
             anchor = sum((fisher * (now - before).square()).sum() for fisher, now, before in drift)
-            loss = (weight * uncertainty[chosen]).mean() + self.settings.fisher * anchor
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss + self.settings.fisher * anchor).backward()
             self.optimizer.step()
         return logits.detach()
-
-    def remember(self, prediction):
-        """The moving average of the chosen images' predictions."""
-        old = self.mean_prediction
-        self.mean_prediction = prediction if old is None else 0.9 * old + 0.1 * prediction

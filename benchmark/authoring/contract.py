@@ -104,8 +104,10 @@ def _adapted(variant: Variant, scene: Scene | None = None) -> nn.Module:
 
 def _answers(variant: Variant, adapted: nn.Module) -> Tensor:
     """Logits on the tiny test images, in the method's own batches."""
-    logits, _ = predict(adapted, _scene().target_test, STREAM_BATCH)
-    return logits
+    if not variant.load().declaration.needs & Needs.TEST_STREAM:
+        return predict(adapted, _scene().target_test, STREAM_BATCH)[0]
+    with seeded(0, _CPU):  # what learns from the stream may draw from chance there, as it may in `adapt`
+        return predict(adapted, _scene().target_test, STREAM_BATCH)[0]
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
