@@ -241,7 +241,8 @@ class Task:
     names what `dabench data` would fetch, `folders` the user's own pictures. `note` is shown wherever the
     task's numbers are. The order of `class_names` is the order of the class indices. `pretrained` means
     that the source model is the published network itself, its logits cut to `logit_indices` where those
-    are given; or the user's own, where there are `folders`. Where there is a `camera`, the target is what
+    are given; or the user's own, where there are `folders`. `class_mean` means that accuracy is the mean over
+    classes, whatever their sizes. Where there is a `camera`, the target is what
     it sees of the source's pictures.
     """
 
@@ -260,6 +261,7 @@ class Task:
     camera: Camera | None = None
     pretrained: bool = False
     logit_indices: tuple[int, ...] | None = None
+    class_mean: bool = False
     licence: str = ""
     citation: str = ""
     note: str = ""

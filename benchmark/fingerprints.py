@@ -112,5 +112,5 @@ def loader_code(task: Task) -> str:
 def task_code(task: Task, image_size: int) -> str:
     """Fingerprint of the facts of a task that change its numbers at that size; the images have their own."""
     recipe = sized(task, image_size).recipe
-    facts = (recipe, task.image_shape, task.num_classes, task.pretrained, task.logit_indices)
+    facts = (recipe, task.image_shape, task.num_classes, task.pretrained, task.logit_indices, task.class_mean)
     return digest(repr(facts))

@@ -63,10 +63,10 @@ def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Dom
 
 
 def load_pacs_photo(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    pictures = data.pacs(root, "photo")
+    pictures = data.PACS.pictures(root, "photo")
     source_train, source_test = data.split(pictures, cache, task.image_shape, protocol)
     target_train, target_test = data.split(pictures, cache, task.image_shape, protocol, task.camera)
-    return Domains(source_train, source_test, target_train, target_test, partial=data.pacs_partial(root, "photo"))
+    return Domains(source_train, source_test, target_train, target_test, partial=data.PACS.partial(root, "photo"))
 
 
 _CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -132,7 +132,7 @@ def _pacs_photo(shift: str) -> Task:
         family="cameras",
         source="photo",
         target=shift,
-        class_names=data.PACS_CLASSES,
+        class_names=data.PACS.class_names,
         image_shape=(3, 224, 224),
         backbone="resnet18",
         recipe=Recipe(source_steps=1500, source_lr=1e-4, steps=2000, batch_size=32, flip=True, crop=16),

@@ -1,7 +1,8 @@
-"""Handwritten and photographed digits: MNIST, USPS, SVHN."""
+"""Handwritten and photographed digits: MNIST, USPS, SVHN, MNIST-M."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dabench import data
@@ -39,6 +40,16 @@ def load(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     )
 
 
+def load_mnistm(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    return Domains(
+        source_train=data.fitted(data.mnist(root, "train"), task.image_shape),
+        source_test=data.fitted(data.mnist(root, "test"), task.image_shape),
+        target_train=data.decoded(data.mnistm(root, "train"), cache, task.image_shape),
+        target_test=data.decoded(data.mnistm(root, "test"), cache, task.image_shape),
+        partial=data.mnistm_partial(root),
+    )
+
+
 def _task(
     source: str,
     target: str,
@@ -47,6 +58,7 @@ def _task(
     recipe: Recipe,
     protocols: tuple[Protocol, ...],
     note: str,
+    load: Callable[[Task, Path, Path, Protocol], Domains] = load,
 ) -> Task:
     facts = [data.DATASETS[name] for name in (source, target)]
     return Task(
@@ -96,5 +108,15 @@ TASKS = (
         Recipe(source_steps=5000, steps=5000),
         (FULL,),
         "MNIST is enlarged from 28 to 32 pixels by nearest neighbour, its channel repeated",
+    ),
+    _task(
+        "mnist",
+        "mnistm",
+        (3, 32, 32),
+        "dtn",
+        Recipe(source_steps=3000, steps=3000),
+        (FULL,),
+        "MNIST is enlarged from 28 to 32 pixels by nearest neighbour, its channel repeated",
+        load_mnistm,
     ),
 )

@@ -1,40 +1,26 @@
-"""PACS: seven classes as art paintings, cartoons, photos and sketches; all twelve ordered pairs."""
+"""PACS: seven classes as art paintings, cartoons, photos and sketches; all twelve ordered pairs, and three to one."""
 
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 
 from dabench import data
-from dabench.core import Domains, Protocol, Recipe, Task
-
-
-def load(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    source, target = data.pacs(root, task.source), data.pacs(root, task.target)
-    source_train, source_test = data.split(source, cache, task.image_shape, data.HOLDOUT)
-    target_train, target_test = data.split(target, cache, task.image_shape, protocol)
-    return Domains(
-        source_train,
-        source_test,
-        target_train,
-        target_test,
-        partial=data.pacs_partial(root, task.source, task.target),
-    )
+from dabench.core import Recipe, Task
 
 
 def _task(source: str, target: str) -> Task:
     facts = data.DATASETS["pacs"]
     return Task(
         name=f"pacs-{source}-{target}",
-        family="pacs",
+        family="pacs" if source != data.REST else "pacs-rest",
         source=source,
         target=target,
-        class_names=data.PACS_CLASSES,
+        class_names=data.PACS.class_names,
         image_shape=(3, 224, 224),
         backbone="resnet18",
         recipe=Recipe(source_steps=1500, source_lr=3e-4, steps=2000, batch_size=32, flip=True, crop=16),
         protocols=(data.HOLDOUT, data.TRANSDUCTIVE),
-        load=load,
+        load=data.load_domain_folders,
         datasets=("pacs",),
         licence=facts.licence,
         citation=facts.citation,
@@ -42,4 +28,6 @@ def _task(source: str, target: str) -> Task:
     )
 
 
-TASKS = tuple(_task(source, target) for source, target in permutations(data.PACS_DOMAINS, 2))
+_PAIRS = tuple(permutations(data.PACS.domains, 2))
+
+TASKS = tuple(_task(*pair) for pair in (*_PAIRS, *((data.REST, target) for target in data.PACS.domains)))

@@ -102,19 +102,22 @@ def _readable(value: Any) -> str:
 
 
 def status(data: options.Data) -> None:
-    """Which data sets are here, how large the others are, and their licences."""
+    """Which data sets are here, how to get the others, their licences and what to cite."""
     from dabench.data.datasets import DATASETS
 
-    lines = []
+    lines, remedies = [], []
     for dataset in DATASETS.values():
         try:
             dataset.files(data)
             state = "here"
-        except MissingData:
+        except MissingData as missing:
             state = f"missing ({dataset.size})" if dataset.download else "missing (fetch it yourself)"
-        lines.append((dataset.name, state, dataset.licence, dataset.homepage))
+            remedies.append(str(missing))
+        lines.append((dataset.name, state, dataset.licence, dataset.homepage, dataset.citation))
     screen.say(f"data root: {data}")
-    screen.table(("data set", "state", "licence", "from"), lines)
+    screen.table(("data set", "state", "licence", "from", "cite"), lines)
+    for remedy in remedies:
+        screen.say(remedy)
 
 
 def download(

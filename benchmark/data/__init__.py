@@ -3,9 +3,10 @@
 from dabench.data.arrays import domain_print, drawn, fingerprint, fitted, seen_by
 from dabench.data.contents import manifest
 from dabench.data.datasets import DATASETS, files_of
-from dabench.data.domain_folders import PACS_CLASSES, PACS_DOMAINS, pacs, pacs_partial
+from dabench.data.domain_folders import PACS, RELEASES, REST, DomainFolders, load_domain_folders
 from dabench.data.folders import check_task_name, load_folders, task_from_toml
 from dabench.data.imagenets import IMAGENETTE_CLASSES, imagenet, imagenette, imagenette_resize
+from dabench.data.mnistm import mnistm, mnistm_partial
 from dabench.data.pictures import (
     HOLDOUT,
     TRANSDUCTIVE,
@@ -23,9 +24,11 @@ __all__ = [
     "DATASETS",
     "HOLDOUT",
     "IMAGENETTE_CLASSES",
-    "PACS_CLASSES",
-    "PACS_DOMAINS",
+    "PACS",
+    "RELEASES",
+    "REST",
     "TRANSDUCTIVE",
+    "DomainFolders",
     "Picture",
     "check_task_name",
     "cifar10",
@@ -41,11 +44,12 @@ __all__ = [
     "imagenette",
     "imagenette_resize",
     "left_out",
+    "load_domain_folders",
     "load_folders",
     "manifest",
     "mnist",
-    "pacs",
-    "pacs_partial",
+    "mnistm",
+    "mnistm_partial",
     "pictures_in",
     "seen_by",
     "split",

@@ -6,12 +6,27 @@ import warnings
 from pathlib import Path
 
 from dabench.core import Task
-from dabench.data.domain_folders import PACS
+from dabench.data.camelyon17 import CAMELYON17
+from dabench.data.domain_folders import DOMAIN_FOLDERS
+from dabench.data.domainnet import DOMAINNET
+from dabench.data.imagenet_shifts import SHIFTED_IMAGENETS
 from dabench.data.imagenets import IMAGENET
+from dabench.data.mnistm import MNISTM
 from dabench.data.pictures import left_out, pictures_in
 from dabench.data.small_images import SMALL_IMAGES
 
-DATASETS = {dataset.name: dataset for dataset in (*SMALL_IMAGES, PACS, *IMAGENET)}
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        *SMALL_IMAGES,
+        MNISTM,
+        *DOMAIN_FOLDERS,
+        DOMAINNET,
+        CAMELYON17,
+        *IMAGENET,
+        *SHIFTED_IMAGENETS,
+    )
+}
 
 
 def files_of(task: Task, root: Path) -> list[Path]:

@@ -48,7 +48,7 @@ def imagenet(root: Path) -> list[Picture]:
     """ILSVRC2012's validation pictures in the order of their IDs, labelled by sorted WordNet IDs."""
     files = _imagenet_files(root)
     if files[0].parent.name.startswith("n"):
-        classes = {wnid: index for index, wnid in enumerate(_wnids())}
+        classes = {wnid: index for index, wnid in enumerate(wnids())}
         for path in files:
             if path.parent.name not in classes:
                 raise DabenchError(f"{path.parent} is no class of ILSVRC2012; remove it")
@@ -70,7 +70,8 @@ def imagenet(root: Path) -> list[Picture]:
     return pictures
 
 
-def _wnids() -> list[str]:
+def wnids() -> list[str]:
+    """ImageNet's thousand WordNet IDs in the order of the logits."""
     from timm.data import ImageNetInfo
 
     return ImageNetInfo("imagenet-1k").label_names()

@@ -22,8 +22,8 @@ class Dataset:
     licence: str
     citation: str
     homepage: str
-    size: str
     files: Callable[[Path], list[Path]]
+    size: str = ""
     download: Callable[[Path], None] | None = None
 
 
@@ -51,3 +51,8 @@ def reading(path: Path) -> Iterator[None]:
     ) as error:
         remedy = "the file is truncated or corrupt; delete it and fetch it again"
         raise DabenchError(f"cannot read {path}: {error or type(error).__name__}; {remedy}") from error
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that a text holds, with white space between them."""
+    return tuple(text.split())

@@ -147,7 +147,7 @@ def listed(folder: Path, class_names: tuple[str, ...]) -> Listing:
             )
     beside = [entry for entry in folder.iterdir() if entry.is_file() and not _hidden(entry.name)]
     passed_over.update("in no class folder" for path in beside if path.suffix.lower() in known)
-    return Listing(tuple(sorted(pictures, key=_place)), dict(sorted(passed_over.items())))
+    return Listing(tuple(mixed(pictures)), dict(sorted(passed_over.items())))
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -182,8 +182,9 @@ def _hash(name: str) -> bytes:
     return hashlib.sha256(composed.encode("utf-8", "surrogateescape")).digest()
 
 
-def _place(picture: Picture) -> bytes:
-    return _hash(picture.name)
+def mixed(pictures: list[Picture]) -> list[Picture]:
+    """The pictures in the order of a hash of their names: in that of their classes it would tell the labels."""
+    return sorted(pictures, key=lambda picture: _hash(picture.name))
 
 
 def _rank(picture: Picture) -> bytes:
@@ -210,10 +211,11 @@ def split(
     image_shape: tuple[int, int, int],
     protocol: Protocol,
     camera: Camera | None = None,
+    resize: int | None = None,
 ) -> tuple[Domain, Domain]:
     """Those to train on and those to score: 80 % and 20 % of each class, or twice all where transductive."""
     kept, out = held_out(pictures, 0.2)
-    domain = decoded(kept + out, cache, image_shape, camera=camera)
+    domain = decoded(kept + out, cache, image_shape, resize, camera)
     return (domain, domain) if protocol.transductive else (domain[: len(kept)], domain[len(kept) :])
 
 
