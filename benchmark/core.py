@@ -209,6 +209,19 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """How the test images come to a test-time method: once, in an order that dabench.run.streams knows, in batches."""
+
+    order: str = "shuffled"
+    batch_size: int = 200
+
+    @property
+    def spec(self) -> str:
+        """The text that stands in a row, and that `--stream` reads."""
+        return self.order if self.batch_size == Stream.batch_size else f"{self.order}[batch_size={self.batch_size}]"
+
+
+@dataclass(frozen=True)
 class Reference:
     """A published accuracy in percent, shown beside ours under the same protocol and backbone only."""
 

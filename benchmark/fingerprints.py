@@ -73,7 +73,7 @@ def harness(package: Path = PACKAGE) -> tuple[Path, ...]:
     """
     models = set((package / "models").glob("*.py"))
     found: set[Path] = set()
-    waiting = [package / "run" / "cell.py"]
+    waiting = [package / "run" / "worker.py"]
     while waiting:
         file = waiting.pop()
         if file not in found:

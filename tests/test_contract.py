@@ -70,7 +70,7 @@ def test_a_method_that_changes_the_source_model_is_found(own_method):
 
 def test_the_canary_sings_when_the_harness_grants_too_much(own_method, monkeypatch):
     (variant,) = registry.methods(str(own_method("mine_canary", LEAK)))
-    monkeypatch.setattr(contract, "grant", lambda needs, scene, cell: {"target": scene.target_train})
+    monkeypatch.setattr(contract, "grant", lambda needs, data, cell: {"target": data.target_train})
     kept, words = contract.outcome(contract.labels_it_may_not_see_change_nothing, variant)
     assert not kept
     assert "permuted" in words

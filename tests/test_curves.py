@@ -5,7 +5,7 @@ from dabench.core import ALL, DabenchError
 from dabench.report import curves as pages
 from dabench.results import store
 from dabench.run import curves, plan, sweep
-from dabench.run.plan import Place, Request
+from dabench.run.plan import Environment, Request
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders,
     def curve():
         return drawn(folders, "lr", (0.001, 0.1), "finetune_last1,source_only", str(tiny_task))
 
-    place = Place("cpu", 1, data, cache)
+    place = Environment("cpu", 1, data, cache)
     sweep.run(curve().cells, place, results, workers=1, listen=lambda word: None)
 
     def written():
@@ -149,6 +149,6 @@ def test_a_curve_runs_end_to_end_and_its_files_are_the_same_bytes_again(folders,
 def test_a_curve_over_severity_has_a_point_for_each_angle(folders):
     data, cache, results = folders
     curve = drawn(folders, "angle", (0.0, 90.0, 150.0))
-    sweep.run(curve.cells, Place("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
+    sweep.run(curve.cells, Environment("cpu", 1, data, cache), results, workers=1, listen=lambda word: None)
     (line,) = pages.lines(curve.curve, store.load(results, pages.COLUMNS).to_pylist())
     assert len(line.figures) == 3

@@ -82,11 +82,11 @@ def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, 
 
     ((words, _),) = registry.tasks(str(tiny_task))
     for backbone in ("test_resnet", "test_vit"):
-        monkeypatch.setattr(export.cell, "_source_model", source_model(backbone))
+        monkeypatch.setattr(export.cell, "source_model", source_model(backbone))
         (variant,) = registry.methods("adapternet")
         row = {"setting": "supervised", "task": "digits-turned", "accuracy": 0.5, "key": "none", "threads": 1}
         job = cell.Cell(words, variant, "holdout", backbone, 32, 0.5, -1, -1, 0)
-        place = cell.Place("cpu", 1, tmp_path, tmp_path)
+        place = cell.Environment("cpu", 1, tmp_path, tmp_path)
         output = tmp_path / f"{backbone}.safetensors"
         done = export.export(export.Stored(row, job), place, output, None, lambda *word: None)
         assert "dabench" not in done.snippet
@@ -100,11 +100,11 @@ def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, 
 def source_model(backbone):
     """A source model of fresh weights: what timm publishes would have to be downloaded."""
     from dabench import models
-    from dabench.run import cell
+    from dabench.run.source_model import SourceModel
 
-    def build(job, scene, place, on_step):
-        model = models.build(backbone, 10, scene.task.image_shape)
-        return cell.SourceModel(model, torch.zeros(1), 0.5, 0.0), False
+    def build(job, data, environment, on_step):
+        model = models.build(backbone, 10, data.task.image_shape)
+        return SourceModel(model, torch.zeros(1), 0.5, 0.0), False
 
     return build
 

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from dabench import fingerprints, registry
-from dabench.core import Domain, Domains
+from dabench.core import Domain, Domains, Stream
 from dabench.results import store
-from dabench.run import cell, plan, sweep
-from dabench.run.plan import Place, Request
+from dabench.run import plan, sweep
+from dabench.run.plan import Environment, Request
+from dabench.run.source_model import source_key
+from dabench.run.task_data import task_data
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    return Environment("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
 
 
 def planned(task, methods, place, results=Path(), **wishes):
@@ -93,16 +95,16 @@ def test_the_bound_on_target_images_bounds_what_adapts(tiny_task, place, tmp_pat
 def test_the_test_stream_is_shuffled_whatever_the_order_of_the_files(tiny_task):
     (_, task), *_ = registry.tasks(str(tiny_task))
     by_class = Domain(np.arange(100, dtype=np.uint8).repeat(256).reshape(100, 1, 16, 16), np.arange(100) // 10)
-    scene = cell.scene_of(task, Domains(by_class, by_class, by_class, by_class), torch.device("cpu"))
-    labels = scene.target_test.labels
+    data = task_data(task, Domains(by_class, by_class, by_class, by_class), torch.device("cpu"), Stream())
+    labels = data.target_test.labels
     assert sorted(labels.tolist()) == by_class.labels.tolist()
     assert len(set(labels[:20].tolist())) > 5
-    assert scene.target_test.images[:, 0, 0, 0].div(10, rounding_mode="floor").tolist() == labels.tolist()
+    assert data.target_test.images[:, 0, 0, 0].div(10, rounding_mode="floor").tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda:0"}], ids=["threads", "device"])
 def test_a_source_model_is_not_taken_from_another_arithmetic(tiny_task, place, change):
     (one,) = planned(tiny_task, "dann", place)
     (_, task), *_ = registry.tasks(str(tiny_task))
-    scene = cell.scene_of(task, task.read(Path(), Path(), task.protocols[0]), torch.device("cpu"))
-    assert cell.source_key(one.cell, scene, place) != cell.source_key(one.cell, scene, replace(place, **change))
+    data = task_data(task, task.read(Path(), Path(), task.protocols[0]), torch.device("cpu"), Stream())
+    assert source_key(one.cell, data, place) != source_key(one.cell, data, replace(place, **change))

@@ -23,7 +23,7 @@ from dabench.papers.study import (
     TableLine,
 )
 from dabench.run import sweep
-from dabench.run.plan import Place
+from dabench.run.plan import Environment
 
 
 def answers(accuracy, images=1000):
@@ -397,7 +397,7 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
         pictures=(PictureGrid("tiny.png", task, "adapternet", "table"),),
         substitutions=(Substitution("this", "that", "it is cheaper"),),
     )
-    place = Place("cpu", 1, data, cache)
+    place = Environment("cpu", 1, data, cache)
     found = planned.plan_study(study, 0.01, None, data, cache, results)
     before = page.write(found, data, cache, results)[0]
     assert "its cell has not been run" in before

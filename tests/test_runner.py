@@ -11,7 +11,7 @@ import torch
 from dabench import registry
 from dabench.results import store
 from dabench.run import cell, plan, sweep
-from dabench.run.plan import Place, Request, State
+from dabench.run.plan import Environment, Request, State
 
 MEASURED = ("accuracy", "nll", "predictions", "checkpoint_accuracy", "checkpoint_loss", "source_after")
 
@@ -19,7 +19,7 @@ MEASURED = ("accuracy", "nll", "predictions", "checkpoint_accuracy", "checkpoint
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """One thread, and a cache of source models that the tests of this file share."""
-    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    return Environment("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
 
 
 def planned(task, methods, place, results, **wishes):
@@ -181,11 +181,11 @@ def test_a_checkpoint_of_few_images_agrees_with_the_returned_model_on_all(tiny_t
 
 def test_every_fifth_labelled_image_of_a_class_validates_up_to_two_hundred():
     labels = np.repeat([0, 1, 2], [4, 30, 3000])
-    train, held_out = cell.label_budget(labels, plan.ALL, seed=0)
+    train, held_out = label_budget(labels, plan.ALL, seed=0)
     assert np.bincount(labels[held_out], minlength=3).tolist() == [0, 6, 200]
     assert sorted([*train, *held_out]) == list(range(len(labels)))
-    small, _ = cell.label_budget(labels, 3, seed=0)
-    large, held_out = cell.label_budget(labels, 10, seed=0)
+    small, _ = label_budget(labels, 3, seed=0)
+    large, held_out = label_budget(labels, 10, seed=0)
     assert set(small) <= set(large) | set(held_out)
 
 

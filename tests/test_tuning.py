@@ -8,12 +8,12 @@ from dabench import cli, registry
 from dabench.core import DabenchError
 from dabench.results import searches, store
 from dabench.run import tune as tuning
-from dabench.run.plan import Place, Request
+from dabench.run.plan import Environment, Request
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    return Environment("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from dabench.core import DabenchError
 from dabench.results import store
 from dabench.run import plan, sweep
 from dabench.run import verify as verification
-from dabench.run.plan import Place, Request
+from dabench.run.plan import Environment, Request
 from dabench.run.verify import Verdict
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return Place("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    return Environment("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

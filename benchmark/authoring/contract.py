@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from dabench import models
-from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Task
+from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Stream, Task
 from dabench.registry import Variant
-from dabench.run import sweep
-from dabench.run.cell import STREAM_BATCH, Scene, grant, scene_of, seeded, train_source
+from dabench.run.devices import seeded
+from dabench.run.failures import caught, reason
 from dabench.run.images import Pictures, predict
 from dabench.run.plan import ALL, Cell
+from dabench.run.source_model import train_source
 from dabench.run.target_data import TargetData
+from dabench.run.task_data import TaskData, grant, task_data
 
 STEPS, IMAGES, CLASSES, SIDE = 10, 96, 4, 16
 _CPU = torch.device("cpu")
@@ -69,8 +71,8 @@ TINY = Task(
 
 
 @cache
-def _scene() -> Scene:
-    return scene_of(TINY, TINY.read(Path(), Path(), _PROTOCOL), _CPU)
+def _data() -> TaskData:
+    return task_data(TINY, TINY.read(Path(), Path(), _PROTOCOL), _CPU, Stream())
 
 
 @cache
@@ -78,11 +80,11 @@ def _source_model() -> nn.Module:
     """The tiny network after a few steps on the source."""
     with seeded(0, _CPU):
         model = models.build(TINY.backbone, CLASSES, TINY.image_shape)
-        train_source(model, _scene(), _CELL, lambda stage, step, steps, loss: None)
+        train_source(model, _data(), _CELL, lambda stage, step, steps, loss: None)
     return model
 
 
-def _adapt(variant: Variant, scene: Scene) -> nn.Module:
+def _adapt(variant: Variant, data: TaskData) -> nn.Module:
     """What the method makes of a fresh copy of the source model, given exactly what the harness would grant."""
     method = variant.load()
     target_data = TargetData(
@@ -92,22 +94,22 @@ def _adapt(variant: Variant, scene: Scene) -> nn.Module:
         num_classes=CLASSES,
         seed=0,
         device=_CPU,
-        **grant(method.declaration.needs, scene, _CELL),
+        **grant(method.declaration.needs, data, _CELL),
     )
     return method.adapt(copy.deepcopy(_source_model()).train(), target_data)
 
 
-def _adapted(variant: Variant, scene: Scene | None = None) -> nn.Module:
+def _adapted(variant: Variant, data: TaskData | None = None) -> nn.Module:
     with seeded(0, _CPU):
-        return _adapt(variant, scene or _scene())
+        return _adapt(variant, data or _data())
 
 
 def _answers(variant: Variant, adapted: nn.Module) -> Tensor:
     """Logits on the tiny test images, in the method's own batches."""
     if not variant.load().declaration.needs & Needs.TEST_STREAM:
-        return predict(adapted, _scene().target_test, STREAM_BATCH)[0]
+        return predict(adapted, _data().target_test, Stream.batch_size)[0]
     with seeded(0, _CPU):  # what learns from the stream may draw from chance there, as it may in `adapt`
-        return predict(adapted, _scene().target_test, STREAM_BATCH)[0]
+        return predict(adapted, _data().target_test, Stream.batch_size)[0]
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
@@ -177,7 +179,7 @@ def leaves_the_random_state_to_the_harness(variant: Variant) -> None:
     ends = []
     for seed in (1, 2):
         with seeded(seed, _CPU):
-            _adapt(variant, _scene())
+            _adapt(variant, _data())
             ends.append((torch.rand(1).item(), random.random(), np.random.random()))
     for name, one, other in zip(("torch", "random", "numpy"), *ends, strict=True):
         _fail_where(one == other, variant, f"seeds {name}; the harness seeds, so leave its random state alone")
@@ -208,8 +210,8 @@ def labels_it_may_not_see_change_nothing(variant: Variant) -> None:
     """permuted target labels change nothing, unless it declares that it sees them"""
     if variant.load().declaration.needs & (Needs.TARGET_LABELS | Needs.ALL_TARGET_LABELS):
         return
-    scene = _scene()
-    permuted = replace(scene, target_train=_permuted(scene.target_train), target_test=_permuted(scene.target_test))
+    data = _data()
+    permuted = replace(data, target_train=_permuted(data.target_train), target_test=_permuted(data.target_test))
     first, second = _adapted(variant), _adapted(variant, permuted)
     differs = _first_difference(_state(first), _state(second))
     _fail_where(differs, variant, f"gives another '{differs}' when target labels it may not see are permuted")
@@ -240,12 +242,12 @@ CHECKS: tuple[Check, ...] = (
 
 def outcome(check: Check, variant: Variant) -> tuple[bool, str]:
     """Whether the variant passes, and the words that say why not, or that there was nothing to do."""
-    raised = sweep.caught(lambda: check(variant))
+    raised = caught(lambda: check(variant), SystemExit)
     if raised is None:
         return True, ""
     if isinstance(raised, NotApplicable):
         return True, f"not applicable here: {raised}"
-    return False, sweep.reason(raised, variant.file)
+    return False, reason(raised, variant.file)
 
 
 def title(check: Check) -> str:

@@ -15,7 +15,7 @@ from dabench.cli.options import RESULTS
 from dabench.core import DabenchError
 
 if TYPE_CHECKING:
-    from dabench.run.plan import Place, Planned
+    from dabench.run.plan import Environment, Planned
 
 
 def run(
@@ -273,7 +273,7 @@ def _interruptible() -> Iterator[None]:
 
 def _prepared(
     planned: Sequence[Planned], device: str, workers: int | None, data: Path, cache: Path
-) -> tuple[Place, int]:
+) -> tuple[Environment, int]:
     """Where the cells run and how many at once; raises DabenchError for a network that nobody knows."""
     from dabench import registry
     from dabench.run.plan import State
@@ -288,7 +288,7 @@ def _prepared(
 
 
 def _carry_out(
-    planned: Sequence[Planned], place: Place, workers: int, results: Path, *, dry_run: bool, debug: bool
+    planned: Sequence[Planned], place: Environment, workers: int, results: Path, *, dry_run: bool, debug: bool
 ) -> bool:
     """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
     from dabench.results import store
@@ -305,7 +305,7 @@ def _carry_out(
     return _sweep(planned, place, workers, results, debug=debug)
 
 
-def _sweep(planned: Sequence[Planned], place: Place, workers: int, results: Path, *, debug: bool) -> bool:
+def _sweep(planned: Sequence[Planned], place: Environment, workers: int, results: Path, *, debug: bool) -> bool:
     from dabench.cli import display
     from dabench.results import store
     from dabench.run import sweep

@@ -17,7 +17,7 @@ import typer
 from dabench.core import ALL, DabenchError
 
 if TYPE_CHECKING:
-    from dabench.run.plan import Place
+    from dabench.run.plan import Environment
 
 MOST_WORKERS = 8
 
@@ -141,17 +141,17 @@ def entry(text: str) -> tuple[str, str]:
     return task, variant
 
 
-def place(device: str, workers: int | None, waiting: int, data: Path, cache: Path) -> tuple[Place, int]:
+def place(device: str, workers: int | None, waiting: int, data: Path, cache: Path) -> tuple[Environment, int]:
     """Where the cells are computed and how many at once.
 
     A worker's threads do not depend on how many cells are left, so that a cell run alone gives the same bits.
     """
-    from dabench.run.plan import Place
+    from dabench.run.plan import Environment
 
     device = _device_here(device, needed=waiting > 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = workers or (1 if device != "cpu" else min(cores, MOST_WORKERS))
-    return Place(device, max(1, cores // most), data, cache), max(1, min(most, waiting))
+    return Environment(device, max(1, cores // most), data, cache), max(1, min(most, waiting))
 
 
 def _device_here(name: str, *, needed: bool) -> str:

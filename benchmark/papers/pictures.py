@@ -13,7 +13,7 @@ from dabench.core import DabenchError
 from dabench.papers.measures import Row
 from dabench.papers.planned import PlannedStudy, stored_rows
 from dabench.papers.study import PictureGrid
-from dabench.run.plan import Place, Planned
+from dabench.run.plan import Environment, Planned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIDE, _SHOWN = 96, 4  # pixels of a picture in a grid, and how many originals it shows
 
 
-def draw(planned: PlannedStudy, place: Place, results: Path) -> None:
+def draw(planned: PlannedStudy, place: Environment, results: Path) -> None:
     """Draws the study's pictures under `results`, each from a cell that has a result and is then adapted anew.
 
     A file that is of this very cell stays. Raises DabenchError where a file cannot be written.
@@ -64,7 +64,7 @@ def caption_of(file: Path, cell: Planned) -> str:
     return facts["caption"] if facts.get("cell") == cell.key else ""
 
 
-def adapted_grid(planned: Planned, place: Place) -> tuple[Image, str]:
+def adapted_grid(planned: Planned, place: Environment) -> tuple[Image, str]:
     """Adapts the cell anew; pictures as they are, behind the camera and adapted, a line each, with a caption."""
     import torch
 

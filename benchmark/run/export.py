@@ -20,9 +20,9 @@ from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
 from dabench.run import cell, metrics
 from dabench.run.images import predict
-from dabench.run.plan import Cell, Place
+from dabench.run.plan import Cell, Environment, Start
 
-_CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images")
+_CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images", "start", "stream")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def find(what: str, results: Path, seed: int, key: str) -> Stored:
         )
         raise DabenchError(f"{len(rows)} stored results are '{what}'; choose one with --key: {listed}")
     (row,) = rows
-    return Stored(row, Cell(task=words, variant=variant, seed=seed, **{name: row[name] for name in _CHOICES}))
+    given = {name: row[name] for name in _CHOICES} | {"start": Start(row["start"])}
+    return Stored(row, Cell(task=words, variant=variant, seed=seed, **given))
 
 
 def _parts(what: str) -> tuple[str, str]:
@@ -85,7 +86,7 @@ def _parts(what: str) -> tuple[str, str]:
 
 
 def export(
-    stored: Stored, place: Place, output: Path, onnx: Path | None, on_step: Callable[[str, int, int, float], None]
+    stored: Stored, place: Environment, output: Path, onnx: Path | None, on_step: Callable[[str, int, int, float], None]
 ) -> Exported:
     """Adapts the cell anew and writes its model, and the adapter alone where it has one, beside it.
 
@@ -97,8 +98,8 @@ def export(
         raise DabenchError(f"'{name}' goes on learning from every picture, so there is no finished model to export")
     # As many threads as then: with others the source model would be another draw of the same recipe.
     run = cell.adapt(stored.cell, replace(place, threads=stored.row["threads"]), on_step)
-    logits, _ = predict(run.adapted, run.scene.target_test)
-    accuracy = metrics.accuracy(logits, run.scene.target_test.labels)
+    logits, _ = predict(run.adapted, run.data.target_test)
+    accuracy = metrics.accuracy(logits, run.data.target_test.labels)
     # What was measured in bfloat16 is taken home in float32, which every machine computes alike.
     adapted = run.adapted.cpu().eval()
     classifier, adapter = (adapted.model, adapted.adapter) if isinstance(adapted, InputAdapted) else (adapted, None)
@@ -108,10 +109,10 @@ def export(
             "returns the classifier itself, or an adapter before it"
         )
     classifier.precision = torch.float32
-    shape = run.scene.task.image_shape
+    shape = run.data.task.image_shape
     facts = {
         "backbone": stored.cell.backbone,
-        "classes": json.dumps(run.scene.task.class_names),
+        "classes": json.dumps(run.data.task.class_names),
         "image_shape": json.dumps(shape),
         "mean": json.dumps(_short(classifier.mean)),
         "std": json.dumps(_short(classifier.std)),

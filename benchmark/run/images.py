@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from dabench.core import Domain, Recipe
+from dabench.core import DabenchError, Domain, Recipe
+from dabench.run.devices import free_memory
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,8 @@ class Pictures:
     @classmethod
     def of(cls, domain: Domain, device: torch.device, *, labelled: bool) -> Pictures:
         """Moves the domain to the device where it fits; else its images stay behind and batches travel."""
-        images = torch.from_numpy(domain.images)
-        if device.type == "cuda" and images.nbytes < 0.4 * torch.cuda.mem_get_info(device)[0]:
-            images = images.to(device)
         labels = torch.as_tensor(domain.labels, dtype=torch.long, device=device) if labelled else None
-        return cls(images, labels, device)
+        return resident(cls(torch.from_numpy(domain.images), labels, device))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,6 +50,14 @@ class Pictures:
         """Every image once, in order."""
         for index in torch.arange(len(self)).split(batch_size):
             yield self.take(index)
+
+
+def resident(pictures: Pictures) -> Pictures:
+    """The pictures with their images on the device where they fit; else these stay behind and batches travel."""
+    device = pictures.device
+    if device.type == "cpu" or pictures.images.nbytes >= 0.4 * free_memory(device):
+        return pictures
+    return replace(pictures, images=pictures.images.to(device))
 
 
 class Draws:
@@ -124,8 +130,14 @@ def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tupl
     with evaluating(model):
         for images in pictures.in_order(batch_size):
             if split:
-                features.append(model.features(images).float())
-                logits.append(model.head(features[-1]).float())
+                features.append(_floats(model.features(images)))
+                logits.append(_floats(model.head(features[-1])))
             else:
-                logits.append(model(images).float())
+                logits.append(_floats(model(images)))
     return torch.cat(logits), torch.cat(features) if split else torch.empty(0)
+
+
+def _floats(answer: object) -> Tensor:
+    if not isinstance(answer, Tensor):
+        raise DabenchError(f"the model answers a batch with {type(answer).__name__}; let it give a tensor of logits")
+    return answer.float()

@@ -30,6 +30,12 @@ def per_class_accuracy(logits: Tensor, labels: Tensor, num_classes: int) -> list
     return (hits.double() / images).tolist()
 
 
+def accuracy_over_time(logits: Tensor, labels: Tensor, parts: int = 10) -> list[float]:
+    """The accuracy on each tenth of a stream in its order; on each image where there are fewer than ten."""
+    pieces = zip(logits.tensor_split(parts), labels.tensor_split(parts), strict=True)
+    return [accuracy(some, truth) for some, truth in pieces if len(some)]
+
+
 def nll(logits: Tensor, labels: Tensor) -> float:
     """The mean negative log likelihood of the labels, in nats."""
     if not usable(logits):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -17,8 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from dabench import data, fingerprints, registry
-from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Setting, Task
+from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Setting, Stream, Task
 from dabench.results import store
+
+
+class Start(StrEnum):
+    """Where a method's training starts.
+
+    From the source-trained model; or from the initial weights, and then the source model's steps are granted to the
+    method beside its own, as papers train that learn both domains together from the start.
+    """
+
+    SOURCE_MODEL = "source-model"
+    INITIAL_WEIGHTS = "initial-weights"
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,8 @@ class Cell:
     """One computation: a plain value that any process can pick up.
 
     `task` is the words by which `registry.task` finds it; `labels` counts target labels a class (ALL, or 0 for a
-    method that sees none); `target_images` bounds the images that adapt (ALL for no bound).
+    method that sees none); `target_images` bounds the images that adapt (ALL for no bound); `stream` is the order of
+    the test images, as dabench.run.streams reads it.
     """
 
     task: str
@@ -38,10 +50,12 @@ class Cell:
     labels: int
     target_images: int
     seed: int
+    start: Start = Start.SOURCE_MODEL
+    stream: str = Stream().spec
 
 
 @dataclass(frozen=True)
-class Place:
+class Environment:
     """Where cells are computed: the device, its CPU threads, and the folders of data and cache."""
 
     device: str
@@ -63,6 +77,8 @@ class Request:
     protocol: str | None = None
     labels: tuple[int, ...] = (ALL,)
     target_images: int = ALL
+    start: Start = Start.SOURCE_MODEL
+    stream: str = Stream().spec
 
 
 class State(StrEnum):
@@ -102,7 +118,7 @@ def plan(
     """
     stored = {} if force else store.statuses(results)
     planned: list[Planned] = []
-    for words, task in request.tasks:
+    for spec, task in request.tasks:
         protocol = task.protocol(request.protocol)
         if request.backbone is not None and task.pretrained and task.folders:
             raise DabenchError(f"task '{task.name}' names its own checkpoint; leave out --backbone")
@@ -114,31 +130,38 @@ def plan(
             missing, images = str(error), ""
         for variant in request.methods:
             described = registry.describe(variant.file)
-            for labels in _label_budgets(request, described.needs):
-                for seed in request.seeds:
-                    cell = Cell(
-                        task=words,
-                        variant=variant,
-                        protocol=protocol.name,
-                        backbone=request.backbone or task.backbone,
-                        image_size=size,
-                        budget=request.budget,
-                        labels=labels,
-                        target_images=request.target_images if described.needs & Needs.TARGET_IMAGES else ALL,
-                        seed=seed,
-                    )
-                    identity = _identity(cell, task, described, images)
-                    refusal = _refusal(task, protocol, described)
-                    if stored.get(identity["key"]) in ("ok", "refused"):
-                        state, reason = State.CACHED, refusal
-                    elif refusal:
-                        state, reason = State.REFUSED, refusal
-                    elif missing:
-                        state, reason = State.MISSING, missing
-                    else:
-                        state, reason = State.RUN, ""
-                    planned.append(Planned(cell, identity, state, reason))
+            refusal = _refusal(task, protocol, described, request.start)
+            for cell in _cells(request, spec, task, variant, described.needs):
+                identity = _identity(cell, task, described, images)
+                if stored.get(identity["key"]) in ("ok", "refused"):
+                    state, reason = State.CACHED, refusal
+                elif refusal:
+                    state, reason = State.REFUSED, refusal
+                elif missing:
+                    state, reason = State.MISSING, missing
+                else:
+                    state, reason = State.RUN, ""
+                planned.append(Planned(cell, identity, state, reason))
     return tuple(planned)
+
+
+def _cells(request: Request, spec: str, task: Task, variant: registry.Variant, needs: Needs) -> Iterator[Cell]:
+    """The cells of one task and method: each number of labels under each seed."""
+    for labels in _label_budgets(request, needs):
+        for seed in request.seeds:
+            yield Cell(
+                task=spec,
+                variant=variant,
+                protocol=task.protocol(request.protocol).name,
+                backbone=request.backbone or task.backbone,
+                image_size=request.image_size or task.image_shape[1],
+                budget=request.budget,
+                labels=labels,
+                target_images=request.target_images if needs & Needs.TARGET_IMAGES else ALL,
+                seed=seed,
+                start=request.start,
+                stream=request.stream,
+            )
 
 
 def _label_budgets(request: Request, needs: Needs) -> tuple[int, ...]:
@@ -147,11 +170,13 @@ def _label_budgets(request: Request, needs: Needs) -> tuple[int, ...]:
     return (ALL,) if needs & Needs.ALL_TARGET_LABELS else (0,)
 
 
-def _refusal(task: Task, protocol: Protocol, described: registry.Description) -> str:
+def _refusal(task: Task, protocol: Protocol, described: registry.Description, start: Start) -> str:
     """Why the method has no place on this task, or nothing."""
     # With folders of one's own, the source pictures are there whoever trained the network.
     if described.needs & Needs.SOURCE and task.pretrained and not task.folders:
         return f"{described.setting} needs source images, and the source of '{task.name}' is a network alone"
+    if start is Start.INITIAL_WEIGHTS and (not described.needs & Needs.SOURCE or described.needs & Needs.TEST_STREAM):
+        return f"{described.setting} does not train on source images, which a start from the initial weights needs"
     if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.ORACLE):
         return f"protocol '{protocol.name}' scores the images that adapt, whose labels the method would have seen"
     return ""
@@ -172,6 +197,9 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
         "budget": cell.budget,
         "labels": cell.labels,
         "target_images": cell.target_images,
+        "start": str(cell.start),
+        "stream": cell.stream,
+        "frozen": False,
         "seed": cell.seed,
         "method_code": fingerprints.method_code(described.file),
         "task_code": fingerprints.task_code(task, cell.image_size),

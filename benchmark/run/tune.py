@@ -18,7 +18,7 @@ from dabench.registry import Allowed, Description, Variant
 from dabench.results import searches, store
 from dabench.results.searches import Study, Trial
 from dabench.run import plan, sweep, validators
-from dabench.run.plan import Place, Planned, Request, State
+from dabench.run.plan import Environment, Planned, Request, State
 
 _SEED = 0
 _CONDITIONS = ("task", "method", "protocol", "backbone", "image_size", "budget", "labels", "target_images")
@@ -138,7 +138,7 @@ class _Search:
 
 def tune(
     request: Request,
-    place: Place,
+    place: Environment,
     results: Path,
     *,
     trials: int,

@@ -25,7 +25,7 @@ from dabench.core import DabenchError, Task
 from dabench.registry import Variant
 from dabench.results import store
 from dabench.run import plan, sweep
-from dabench.run.plan import Place, Planned, Request, State
+from dabench.run.plan import Environment, Planned, Request, Start, State
 
 CODE = ("method_code", "task_code", "core_code")
 COMPARED = ("accuracy", "nll", "predictions")
@@ -57,7 +57,7 @@ class Check:
 
 def verify(
     results: Path,
-    place: Place,
+    environment: Environment,
     tasks: Sequence[tuple[str, Task]],
     methods: Mapping[str, Path],
     *,
@@ -85,7 +85,7 @@ def verify(
             yield Check(_label(row), Verdict.STALE, f"made by another {', '.join(changed[row['key']])}")
     fresh = [row for row in rows if not changed[row["key"]]]
     for row in random.Random(draw).sample(fresh, min(sample, len(fresh))):
-        yield check(row, place, tasks, methods)
+        yield check(row, environment, tasks, methods)
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -112,7 +112,7 @@ def _task(row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]]) -> tuple[st
 
 
 def rebuild(
-    row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]], methods: Mapping[str, Path], place: Place
+    row: Mapping[str, Any], tasks: Sequence[tuple[str, Task]], methods: Mapping[str, Path], environment: Environment
 ) -> Planned:
     """The cell that the row says it is, planned with today's code and data.
 
@@ -133,18 +133,20 @@ def rebuild(
         protocol=row["protocol"],
         labels=(row["labels"],),
         target_images=row["target_images"],
+        start=Start(row["start"]),
+        stream=row["stream"],
     )
-    (planned,) = plan.plan(request, place.data, place.cache, Path(), force=True)
+    (planned,) = plan.plan(request, environment.data, environment.cache, Path(), force=True)
     return planned
 
 
 def check(
-    row: Mapping[str, Any], place: Place, tasks: Sequence[tuple[str, Task]], methods: Mapping[str, Path]
+    row: Mapping[str, Any], environment: Environment, tasks: Sequence[tuple[str, Task]], methods: Mapping[str, Path]
 ) -> Check:
     """Runs the row's cell again, with as many threads as then, and compares."""
     label = _label(row)
     try:
-        planned = rebuild(row, tasks, methods, place)
+        planned = rebuild(row, tasks, methods, environment)
     except DabenchError as error:
         return Check(label, Verdict.NOT_HERE, str(error))
     if planned.state is not State.RUN:
@@ -155,7 +157,8 @@ def check(
         columns = [name for name, value in planned.identity.items() if name != "key" and value != row[name]]
         words = "; ".join(_words(name, row[name], planned.identity[name]) for name in columns or ["key"])
         return Check(label, Verdict.DIFFERENT, words)
-    ended = sweep.attempt(planned, replace(place, threads=row["threads"]), lambda word: None)
+    there = replace(environment, threads=row["threads"])
+    (ended,) = sweep.compute([planned], there, workers=1, listen=lambda word: None)
     if ended.row is None:
         return Check(label, Verdict.NOT_HERE, ended.reason)
     if ended.row["status"] != "ok":

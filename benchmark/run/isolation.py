@@ -1,0 +1,216 @@
+"""Processes for code that is not trusted: started quickly, given nothing but a pipe, and told apart by how they end.
+
+Both kinds of child, the workers that evaluate and the processes that run a method, are forked from one server that has
+imported torch and this package and has read nothing of any task. Its environment names no folder of this sweep. Where
+the system cannot fork (or, as macOS, not safely after importing torch), each child starts anew and takes seconds.
+
+A process is a wall against what a method could stumble upon: objects in memory, frames, arguments, the environment,
+the working folder. It is none against a program that opens the data files by their absolute path.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FORKS = sys.platform == "linux"
+_PRELOADED = ["torch", "timm", "dabench.run.cell", "dabench.run.adaptation"]
+_PATIENCE = 5.0  # seconds for a process that was told to end
+_LAST_OUTPUT = 2000  # characters of a failed method's own output that are kept
+
+
+# ----------------------------------------------------------------------------------------------- starting
+
+
+@cache
+def _context() -> Any:
+    """How children start; the server begins to import at the first call."""
+    if not _FORKS:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    with _nameless_environment():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _nameless_environment() -> Iterator[None]:
+    """Inside, the environment's variables name no folder of dabench's and not the working folder."""
+    kept = dict(os.environ)
+    for name in kept:
+        if name.startswith("DABENCH_") or name in ("PWD", "OLDPWD", "_"):
+            del os.environ[name]
+    # Asking CUDA the usual way whether it is there would make it unusable in forked children.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Inside, no child runs the caller's script once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A child that runs the function, which must be importable without torch; it never outlives this process."""
+    with _no_main(), _nameless_environment():
+        process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
+        process.start()
+    return process
+
+
+def answer_of(target: Callable[..., None], *arguments: Any) -> Any:
+    """What the function, given the end of a pipe before its arguments, sends from a process of its own."""
+    here, there = multiprocessing.Pipe()
+    process = start(target, there, *arguments)
+    there.close()
+    try:
+        return here.recv()
+    finally:
+        stop(process)
+
+
+def stop(process: BaseProcess) -> None:
+    """Ends the process, by force where it does not end by itself."""
+    process.terminate()
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join(_PATIENCE)
+
+
+def settle(*, quiet: bool = True) -> None:
+    """Called first in a child: Ctrl-C is the parent's to answer, and a child ends with its parent."""
+    if quiet:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot tell its children to stop."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def hide() -> None:
+    """Keeps the process's memory and files from being read by others of the same user, where the system can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE of <sys/prctl.h>
+
+
+def ending(process: BaseProcess) -> str:
+    """How a process ended, in words."""
+    code = process.exitcode
+    if code is None:
+        return "it stopped answering"
+    if code >= 0:
+        return f"its process ended with exit code {code}; a method returns the model or raises an error"
+    name = signal.Signals(-code).name
+    memory = " (out of memory?); try fewer --workers or a smaller backbone" if name == "SIGKILL" else ""
+    return f"its process died of {name}{memory}"
+
+
+# ------------------------------------------------------------------------------------------ a method's process
+
+
+@dataclass
+class Sandbox:
+    """A running method's process, and the folder in which it runs."""
+
+    process: BaseProcess
+    folder: Path
+    overdue: bool = False
+
+    @classmethod
+    def start(cls, target: Callable[..., None], connection: Connection) -> Sandbox:
+        """Starts `target(connection, folder)` in an empty folder of its own."""
+        folder = Path(tempfile.mkdtemp(prefix="method-"))
+        (folder / "empty").mkdir()
+        return cls(start(target, connection, folder), folder)
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        with suppress(ValueError):
+            self.process.kill()
+
+    def end(self) -> str:
+        """Waits for the process to end, by force at last; says in words how it did."""
+        self.process.join(_PATIENCE)
+        return ending(self.process)
+
+    def output(self) -> str:
+        """The end of what the method printed."""
+        with suppress(OSError):
+            return (self.folder / "output").read_text(errors="replace")[-_LAST_OUTPUT:]
+        return ""
+
+    def close(self) -> None:
+        """Ends the process, if it still runs, and takes its folder away."""
+        self.kill()
+        self.process.join(_PATIENCE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def enter(folder: Path) -> None:
+    """Called first in a method's process: an empty working folder, no arguments, and its output in a file."""
+    settle()
+    sys.argv = [""]
+    multiprocessing.process.ORIGINAL_DIR = None  # type: ignore[attr-defined]
+    os.chdir(folder / "empty")
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+
+
+# ----------------------------------------------------------------------------------------------- the pipe
+
+
+def tell(connection: Connection, word: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Sends a word as text and plain arrays: what reads it never runs what the sender wrote."""
+    import safetensors.torch
+
+    connection.send_bytes(json.dumps([word, facts]).encode())
+    plain = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    connection.send_bytes(safetensors.torch.save(plain))
+
+
+def hear(connection: Connection) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """The next word; raises EOFError or OSError where the sender is gone, ValueError where it is none."""
+    import safetensors.torch
+
+    word, facts = json.loads(connection.recv_bytes())
+    return word, facts, safetensors.torch.load(connection.recv_bytes())
