@@ -100,10 +100,12 @@ def test_a_network_of_timm_is_loaded_without_dabench(call, tiny_task, tmp_path, 
 def source_model(backbone):
     """A source model of fresh weights: what timm publishes would have to be downloaded."""
     from dabench import models
+    from dabench.run.devices import seeded
     from dabench.run.source_model import SourceModel
 
     def build(job, data, environment, on_step):
-        model = models.build(backbone, 10, data.task.image_shape)
+        with seeded(0, torch.device("cpu")):
+            model = models.build(backbone, 10, data.task.image_shape)
         return SourceModel(model, torch.zeros(1), 0.5, 0.0), False
 
     return build

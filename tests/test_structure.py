@@ -19,7 +19,6 @@ UNFINISHED = {
     "benchmark/evaluation/standings.py",
     "benchmark/report/markdown.py",
     "benchmark/report/site.py",
-    "benchmark/run/cell.py",
     "benchmark/run/target_data.py",
 }
 
