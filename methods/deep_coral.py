@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, NotApplicable, between, register
 from dabench.nn import anneal, coral
 
 
@@ -31,6 +31,8 @@ class DeepCORAL:
         for batch in target_data.batches(model):
             anneal(optimizer, batch.progress)
             source, target = model(torch.cat([batch.source_images, batch.target_images])).chunk(2)
+            if len(source) < 2:
+                raise NotApplicable("one image has no covariance; give the task a batch_size of 2 or more")
             classification = cross_entropy(source, batch.source_labels)
             discrepancy = coral(source, target)
             losses = {"classification": classification, "discrepancy": discrepancy}

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, NotApplicable, between, register
 from dabench.nn import anneal, freeze
 
 
@@ -54,13 +54,17 @@ class ImportanceWeighting:
 def fit_log_ratio(source, target, c):
     """A map from features (n, d) to log p_target / p_source, (n,), fitted to three in four and calibrated on the rest.
 
-    Both regressions are linear in the standardised features, and so is what they make together.
+    Both regressions are linear in the standardised features, and so is what they make together. Raises NotApplicable
+    for fewer than two images of a domain.
     """
+    if min(len(source), len(target)) < 2:
+        raise NotApplicable("importance weighting needs two images of each domain: one to fit to, one to calibrate on")
     features = torch.cat([source, target])
     mean, std = features.mean(0), features.std(0).clamp_min(1e-6)
     points = ((features - mean) / std).cpu().numpy()
     is_target = np.arange(len(points)) >= len(source)
-    held_out = np.random.permutation(len(points)) % 4 == 0
+    # A quarter of each domain: of a few target images, a quarter of all might hold none.
+    held_out = np.concatenate([np.random.permutation(len(domain)) % 4 == 0 for domain in (source, target)])
     fitted = LogisticRegression(C=c, max_iter=1000).fit(points[~held_out], is_target[~held_out])
     scores = fitted.decision_function(points)[:, None]
     calibrated = LogisticRegression().fit(scores[held_out], is_target[held_out])

@@ -569,6 +569,41 @@ def test_adabn_takes_the_mean_and_variance_of_what_comes_before_each_norm(model)
     assert not {name for name in changed(adapted, model) if "running" not in name and "tracked" not in name}
 
 
+@pytest.mark.parametrize("backbone", ["lenet_bn", "dtn"])  # dtn normalises its 256 features too: maps of one value
+def test_adabn_weighs_each_image_alike_also_in_a_batch_of_few(backbone):
+    model = built(backbone)
+    target = pictures(1, 257)
+    target.images[-1] = 255  # unlike all the others
+    adapted = adapt(AdaBN(), model, 1, target=target)
+    maps = model.backbone[0]((target.images / 255 - 0.5) / 0.5).detach()
+    off = (adapted.backbone[1].running_mean - maps.mean((0, 2, 3))).abs() / maps.std((0, 2, 3))
+    assert off.max() < 0.1
+
+
+def test_one_image_has_no_statistics_and_the_methods_say_so(model):
+    with pytest.raises(NotApplicable, match="two target images"):
+        adapt(AdaBN(), model, 1, target=pictures(1, 1))
+    single = TargetData(
+        DeepCORAL.declaration,
+        Recipe(steps=1, batch_size=1),
+        **{"steps": 1, "num_classes": CLASSES, "seed": 0, "device": CPU, "source": SOURCE, "target": TARGET},
+    )
+    with pytest.raises(NotApplicable, match="batch_size of 2"):
+        DeepCORAL().adapt(copy.deepcopy(model), single)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_importance_weights_of_few_target_images_are_numbers_or_a_refusal(count):
+    source, target = torch.randn(100, 4), torch.randn(count, 4) + 0.5
+    for seed in range(10):
+        np.random.seed(seed)
+        if count < 2:
+            with pytest.raises(NotApplicable, match="two images of each domain"):
+                fit_log_ratio(source, target, 0.01)
+        else:
+            assert fit_log_ratio(source, target, 0.01)(source).isfinite().all()
+
+
 def test_tent_moves_the_affine_parameters_alone(model):
     adapted = adapt(Tent(), model, 1)
     adapted.eval()(IMAGES)

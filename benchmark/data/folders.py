@@ -175,7 +175,7 @@ def _check_value(path: Path, key: str, value: Any) -> None:
         fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
     if not fits:
         raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
-    least = 0 if key == "crop" else 1
+    least = {"crop": 0, "batch_size": 2}.get(key, 1)  # batch norm and covariances need two images
     if wanted is int and not least <= value <= _LARGEST:
         raise DabenchError(f"{path}: {key} = {value} must be {least} or more, and at most {_LARGEST:,}")
     if key in ("mean", "std"):
