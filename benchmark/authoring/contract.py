@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,12 @@ def _source_model() -> nn.Module:
 def _adapt(variant: Variant, data: TaskData) -> nn.Module:
     """What the method makes of a fresh copy of the source model, given exactly what the harness would grant."""
     method = variant.load()
+    needs = method.declaration.needs
+    granted: dict[str, Any] = dict(grant(needs, data, _CELL))
+    model = copy.deepcopy(_source_model()).train()
+    if needs & Needs.SOURCE_ANSWERS:
+        granted["answers"] = predict(model, granted["target"])[0].softmax(1)
+        model = models.build(TINY.backbone, CLASSES, TINY.image_shape).train()
     target_data = TargetData(
         method.declaration,
         TINY.recipe,
@@ -94,9 +101,9 @@ def _adapt(variant: Variant, data: TaskData) -> nn.Module:
         num_classes=CLASSES,
         seed=0,
         device=_CPU,
-        **grant(method.declaration.needs, data, _CELL),
+        **granted,
     )
-    return method.adapt(copy.deepcopy(_source_model()).train(), target_data)
+    return method.adapt(model, target_data)
 
 
 def _adapted(variant: Variant, data: TaskData | None = None) -> nn.Module:
