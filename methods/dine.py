@@ -60,7 +60,11 @@ class DINE:
     def optimizer(self, model):
         """SGD as both stages begin with."""
         return torch.optim.SGD(
-            model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.momentum > 0,
         )
 
 

@@ -36,7 +36,7 @@ class SHOT:
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
-            nesterov=True,
+            nesterov=self.momentum > 0,
         )
         for batch in target_data.batches(model):
             anneal(optimizer, batch.progress)
