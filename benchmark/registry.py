@@ -257,7 +257,8 @@ def method_class(file: Path) -> type:
     for value in vars(_module(file, "dabench.methods")).values():
         declaration = getattr(value, "declaration", None)
         if isinstance(declaration, Declaration) and value.__module__.rpartition(".")[2] == file.stem:
-            return value
+            found: type = value
+            return found
     raise DabenchError(f"{file} declares no method; decorate its dataclass with @register(needs=..., paper=...)")
 
 

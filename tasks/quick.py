@@ -124,7 +124,7 @@ def _masks(x: np.ndarray, y: np.ndarray, radius: np.ndarray, angle: np.ndarray) 
 def _rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
     """HSV (hue in degrees) to RGB, both in [0, 1]: three (n, 1, 1) arrays to (n, 3, 1, 1)."""
     phase = (np.array([5, 3, 1])[:, None, None] + hue[:, None] / 60) % 6
-    return value[:, None] * (1 - saturation[:, None] * np.minimum(phase, 4 - phase).clip(0, 1))
+    return np.asarray(value[:, None] * (1 - saturation[:, None] * np.minimum(phase, 4 - phase).clip(0, 1)))
 
 
 _DIGITS = {"optdigits": optdigits, "fonts": fonts}

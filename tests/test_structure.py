@@ -49,3 +49,12 @@ def test_no_module_function_or_list_of_parameters_is_over_the_limits(name, reque
     if found and name in UNFINISHED:
         request.applymarker(pytest.mark.xfail(reason="to be taken apart"))
     assert not found
+
+
+def test_there_is_one_class_of_a_name():
+    places = {}
+    for name, file in FILES.items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not name.startswith("methods/"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

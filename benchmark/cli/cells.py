@@ -12,7 +12,7 @@ import typer
 
 from dabench.cli import options, screen
 from dabench.cli.options import RESULTS
-from dabench.core import DabenchError
+from dabench.core import ALL, DabenchError
 
 if TYPE_CHECKING:
     from dabench.run.plan import Environment, Planned
@@ -50,7 +50,7 @@ def run(
         image_size=image_size,
         protocol=protocol,
         labels=options.label_budgets(labels),
-        target_images=options.ALL if target_images is None else target_images,
+        target_images=ALL if target_images is None else target_images,
     )
     with _interruptible():
         planned = plan.plan(request, data, cache, results, force=force)

@@ -89,12 +89,12 @@ def _write_site(site: Path, results: Path, data: Path, cache: Path, *, pictures:
 def _rows(format: Format, results: Path) -> pd.DataFrame:
     """The stored rows, with the columns that the format asks for; raises DabenchError where there are none."""
     from dabench.report import markdown as reports
-    from dabench.results import store
+    from dabench.results import row, store
 
     if format in (Format.md, Format.latex):
         rows = reports.load(results)
     else:
-        rows = store.frame(results, (name for name in store.SCHEMA.names if store.SCHEMA.field(name).type != "binary"))
+        rows = store.frame(results, (name for name in row.SCHEMA.names if row.SCHEMA.field(name).type != "binary"))
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
     return rows

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -33,11 +33,18 @@ def warnings_in_a_line() -> Iterator[None]:
     with warnings.catch_warnings():
         as_always = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if filename.startswith(package):
                 warn(f"warning: {message}")
             else:
-                as_always(message, category, filename, lineno, *rest)
+                as_always(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         yield

@@ -54,7 +54,7 @@ class Power:
         return np.stack([table[images[:, channel]] for channel, table in enumerate(tables)], axis=1)
 
 
-CAMERAS = {"rotated": Rotated, "power": Power}
+CAMERAS: dict[str, type[Rotated] | type[Power]] = {"rotated": Rotated, "power": Power}
 
 
 def _expect_rgb(images: np.ndarray) -> None:

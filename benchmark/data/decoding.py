@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageCms
 
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper
 
@@ -126,8 +126,8 @@ def _levels(picture: Image.Image) -> int | None:
     if not picture.mode.startswith("I;16"):
         return None
     tags = getattr(picture, "tag_v2", {})
-    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    white = 2**bits - 1
+    bits: int = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    white: int = 2**bits - 1
     return -white if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else white
 
 
@@ -159,11 +159,13 @@ def _on_background(picture: Image.Image) -> Image.Image:
 def _srgb(picture: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
-    return ImageCms.applyTransform(picture, _lab_to_srgb())
+    converted = ImageCms.applyTransform(picture, _lab_to_srgb())
+    assert converted is not None  # it is None only where the picture is changed in place
+    return converted
 
 
 @cache
-def _lab_to_srgb() -> object:
+def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
     from PIL import ImageCms
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")

@@ -72,9 +72,9 @@ def imagenet(root: Path) -> list[Picture]:
 
 def wnids() -> list[str]:
     """ImageNet's thousand WordNet IDs in the order of the logits."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
-    return ImageNetInfo("imagenet-1k").label_names()
+    return list(ImageNetInfo("imagenet-1k").label_names())
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

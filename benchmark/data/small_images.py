@@ -33,7 +33,7 @@ def _idx(path: Path) -> np.ndarray:
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
     with reading(path):
-        return read_sn3_pascalvincent_tensor(path).numpy()
+        return np.asarray(read_sn3_pascalvincent_tensor(str(path)).numpy())
 
 
 def _usps_files(root: Path) -> list[Path]:

@@ -138,8 +138,10 @@ def adapternet(here: Here) -> Reproduction:
 
 def _network(here: Here, family: str) -> tuple[str, tuple[Substitution, ...]]:
     """The network, and what stands in for the paper's network, image size and pictures."""
+    own: tuple[Substitution, ...]
+    size: tuple[Substitution, ...] = ()
     if family == "shapes":  # a network of its own, trained on them
-        backbone, size = here.backbone or "resnet8", ()
+        backbone = here.backbone or "resnet8"
         own = (Substitution("vgg16", backbone, "as asked for" if here.backbone else "trained on shapes"),)
     else:
         backbone, own = network(here, "vgg16", "tf_efficientnet_lite0")

@@ -59,17 +59,17 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _fall(row: Row) -> float:
-    return max(row["checkpoint_accuracy"]) - row["checkpoint_accuracy"][-1]
+    return float(max(row["checkpoint_accuracy"]) - row["checkpoint_accuracy"][-1])
 
 
 def _best(row: Row) -> float:
-    return max([row["accuracy"], *(row["checkpoint_accuracy"] or [])])
+    return float(max([row["accuracy"], *(row["checkpoint_accuracy"] or [])]))
 
 
 def right(row: Row) -> np.ndarray:
     """Whether each test image is answered rightly."""
     predictions, labels = (store.classes(row[name], row["n_test"]) for name in ("predictions", "truth"))
-    return predictions == labels
+    return np.asarray(predictions == labels)
 
 
 def _late_gain(row: Row) -> float:
