@@ -68,7 +68,6 @@ def adapted_grid(planned: Planned, place: Environment) -> tuple[Image, str]:
     """Adapts the cell anew; pictures as they are, behind the camera and adapted, a line each, with a caption."""
     import torch
 
-    from dabench.nn import InputAdapted
     from dabench.run.cell import adapt
 
     run = adapt(planned.cell, place, lambda stage, step, steps, loss: None)
@@ -78,8 +77,7 @@ def adapted_grid(planned: Planned, place: Environment) -> tuple[Image, str]:
     originals, seen = (np.asarray(domain.images[shown]) for domain in (domains.source_test, domains.target_test))
     with torch.no_grad():
         inside = torch.from_numpy(seen).to(place.device) / 255
-        assert isinstance(run.adapted, InputAdapted), "a picture is drawn of an adapter before the network"
-        given = run.adapted.adapter(inside).clamp(0, 1).mul(255).round().byte().cpu().numpy()
+        given = run.adapted.get_submodule("adapter")(inside).clamp(0, 1).mul(255).round().byte().cpu().numpy()
     away, back = (_distance(images, originals) for images in (seen, given))
     caption = (
         f"{planned.identity['task']}: original, behind the camera, after the adapter; the mean distance of a value to "
