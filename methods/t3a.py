@@ -25,7 +25,7 @@ from dabench.nn import entropy, freeze
 @register(needs=Needs.TEST_STREAM, paper="Iwasawa & Matsuo, NeurIPS 2021")
 @dataclass(frozen=True, kw_only=True)
 class T3A:
-    supports: int = one_of(100, 1, 5, 20, 50, ALL)
+    supports: int = one_of(100, 1, 5, 20, 50, -1)  # -1, ALL: each of them
 
     def adapt(self, model, target_data):
         if not isinstance(model.head, nn.Linear):
