@@ -289,15 +289,7 @@ def pattern(quote):
 
 
 @pytest.mark.parametrize("weights", [True, False])
-@pytest.mark.parametrize(
-    "paper",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="no request names a stream yet"))
-        if name == "lectures"
-        else name
-        for name in PAPERS
-    ],
-)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(paper, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(planned.plan, "data_print", lambda *_: "")
     study = PAPERS[paper](Here(tmp_path, lambda backbone: weights))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dabench import registry
@@ -39,7 +39,10 @@ def plan_study(
     for name, experiment in study.experiments.items():
         request = _request(experiment, scale, seeds)
         if not experiment.parameter:
-            by_experiment[name] = plan.plan(request, data, cache, results)
+            requests = (replace(request, stream=stream) for stream in experiment.streams)
+            by_experiment[name] = tuple(
+                planned for each in requests for planned in plan.plan(each, data, cache, results)
+            )
             continue
         found = [
             curves.curve(
