@@ -336,11 +336,11 @@ def _sweep(planned: Sequence[Planned], place: Environment, workers: int, results
 
 def _advise(results: Path, keys: Collection[str]) -> None:
     """After a run on one task, what its rows recommend in words."""
-    from dabench.report import advice
-    from dabench.results import store
+    from dabench.evaluation.leaderboard import Leaderboard
+    from dabench.report import advice, markdown
 
-    rows = store.frame(results, advice.COLUMNS)
-    sentences = advice.advise(rows[rows["key"].isin(list(keys))])
+    # All rows are evaluated, so that what is said here is what the leaderboard says.
+    sentences = advice.advise(Leaderboard(markdown.load(results)), keys)
     if sentences:
         screen.say("\n" + "\n".join(sentences))
 

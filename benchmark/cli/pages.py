@@ -79,7 +79,7 @@ def report(
 def _write_site(site: Path, results: Path, data: Path, cache: Path, *, pictures: bool) -> None:
     from dabench.report import site as sites
 
-    made = sites.build(results, data, cache, pictures=pictures)
+    made = sites.build(results, data, cache, private=pictures)
     screen.set_aside(results)
     sites.write(site, made)
     size = sum(map(len, made.values())) / 1e6
@@ -105,6 +105,8 @@ def _rendered(
 ) -> dict[Path, str]:
     """Each file that the rows give, and its text."""
     from dabench import registry
+    from dabench.evaluation.leaderboard import Leaderboard
+    from dabench.report import latex
     from dabench.report import markdown as reports
     from dabench.results import searches
 
@@ -112,15 +114,16 @@ def _rendered(
         return {output: rows.to_csv(index=False)}
     if format is Format.json:
         return {output: rows.to_json(orient="records", indent=1) + "\n"}
+    studies = searches.read(results)
+    board = Leaderboard(rows, stale=age.stale, searched=searches.searched_keys(studies), select=select)
     if format is Format.latex:
-        return {output: reports.report_latex(rows)}
+        return {output: latex.tables(board)}
     text, drawn = reports.illustrated(
-        rows,
+        board,
         registry.references(),
         age=age,
-        select=select,
         figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
-        studies=searches.read(results),
+        studies=studies,
         tasks=registry.known_tasks().values(),
     )
     return {output: text, **{figures / name: svg for name, svg in drawn.items()}}
@@ -134,10 +137,11 @@ def serve(
     pictures: options.Pictures = False,
 ) -> None:
     """Show the site on this machine; it follows a sweep that is running."""
+    from dabench.report import serve as serving
     from dabench.report import site
 
-    server = site.server(
-        lambda: site.build(results, data, cache, pictures=pictures), lambda: site.version(results), port
+    server = serving.server(
+        lambda: site.build(results, data, cache, private=pictures), lambda: serving.version(results), port
     )
     screen.say(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C")
     try:
@@ -153,10 +157,12 @@ def plot(
     output: Annotated[Path | None, typer.Option(help="File ending in .svg, .png or .pdf.")] = None,
 ) -> None:
     """Draw a figure of stored rows, and print its table."""
+    from dabench.evaluation.leaderboard import Leaderboard
     from dabench.report import markdown as reports
     from dabench.report import plots
+    from dabench.results import provenance
 
-    drawn = plots.drawn(figure, reports.load(results), what)
+    drawn = plots.drawn(figure, Leaderboard(reports.load(results), stale=provenance.age(results).stale), what)
     output = output or results / "figures" / f"{figure}-{what}.svg"
     plots.write(drawn, output)
     screen.table(drawn.header, drawn.lines)

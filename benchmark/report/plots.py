@@ -15,21 +15,27 @@ import numpy as np
 import pandas as pd
 
 from dabench.core import DabenchError, Setting, nearest
-from dabench.evaluation import standings, statistics
-from dabench.evaluation.standings import CEILING, FLOOR
+from dabench.evaluation.comparison import Verdict
+from dabench.evaluation.leaderboard import Leaderboard
+from dabench.evaluation.rankings import Ranking
+from dabench.evaluation.tables import BASELINE, CONDITIONS, LABELLED, UNLABELLED, UPPER_BOUND
+from dabench.report.wording import bounded, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 KINDS = ("svg", "png", "pdf")
-_UNLABELLED = (Setting.GENERALIZATION, Setting.TEST_TIME, Setting.SOURCE_FREE, Setting.UNSUPERVISED)
 _COLOURS = {  # colour-blind safe (Okabe and Ito)
     Setting.SOURCE_ONLY: "#666666",
     Setting.GENERALIZATION: "#56b4e9",
     Setting.TEST_TIME: "#e69f00",
+    Setting.TEST_TIME_SOURCE: "#b87400",
+    Setting.BLACK_BOX: "#66c2a5",
     Setting.SOURCE_FREE: "#009e73",
     Setting.UNSUPERVISED: "#0072b2",
+    Setting.SEMI_SUPERVISED: "#cc79a7",
+    Setting.SEMI_SUPERVISED_SOURCE: "#8c4a73",
     Setting.SUPERVISED: "#d55e00",
     Setting.ORACLE: "#000000",
 }
@@ -47,18 +53,18 @@ class Plot:
     words: str = ""
 
 
-def drawn(kind: str, rows: pd.DataFrame, what: str) -> Plot:
+def drawn(kind: str, board: Leaderboard, what: str) -> Plot:
     """The figure of that kind: `labels` and `cost` of a task, `ranks` of a setting, `validators` of a family.
 
-    `rows` needs standings.COLUMNS. Raises DabenchError where the rows do not hold what the figure needs.
+    Raises DabenchError where the rows do not hold what the figure needs.
     """
-    makers: Mapping[str, Callable[[pd.DataFrame, str], Plot]] = {
+    makers: Mapping[str, Callable[[Leaderboard, str], Plot]] = {
         "labels": labels,
         "cost": cost,
         "ranks": ranks,
         "validators": validators,
     }
-    return makers[kind](rows, what)
+    return makers[kind](board, what)
 
 
 def saved(figure: Figure, kind: str) -> bytes:
@@ -76,27 +82,29 @@ def saved(figure: Figure, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _rows_of(rows: pd.DataFrame, column: str, what: str) -> pd.DataFrame:
-    """The ok rows of a task, setting or family, of the conditions that most of them share."""
-    rows = standings.current(rows)
-    rows = rows[rows["status"] == "ok"]
-    known = sorted(rows[column].unique())
+def _entries_of(board: Leaderboard, column: str, what: str) -> pd.DataFrame:
+    """The entries of default methods of a task or setting."""
+    entries = board.entries[board.entries["default"]]
+    known = sorted(entries[column].unique())
     if what not in known:
         raise DabenchError(f"no finished cells of the {column} '{what}'; {nearest(what, known)}")
-    rows = rows[rows[column] == what]
-    return rows.reset_index(drop=True)
+    return entries[entries[column] == what]
 
 
-def _usual(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows of the conditions that most rows share, and these in words."""
-    names = [*standings.CONDITIONS, "target_images"]
-    counts = rows.groupby(names, sort=True).size().reset_index(name="rows")
+def _usual(entries: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The entries of the conditions under which most cells ran, and these in words."""
+    names = [*CONDITIONS, "target_images"]
+    counts = entries.groupby(names, sort=True)["seeds"].sum().reset_index(name="rows")
     usual = counts.sort_values(["rows", "budget"], kind="stable").iloc[-1]
-    inside = rows[(rows[names] == usual[names]).all(axis=1)]
+    inside = entries[(entries[names] == usual[names]).all(axis=1)]
     words = f"protocol {usual['protocol']}, {usual['backbone']}, {usual['image_size']} px"
     words += "" if usual["budget"] == 1 else f", budget {usual['budget']:g}"
     words += "" if usual["target_images"] < 0 else f", {usual['target_images']} target images"
-    return inside.reset_index(drop=True), words
+    return inside, words
+
+
+def _largest(counts: pd.Series) -> int:
+    return -1 if (counts < 0).any() else int(counts.max())
 
 
 def _axes(width: float = 7, height: float = 4) -> tuple[Figure, Axes]:
@@ -109,34 +117,60 @@ def _axes(width: float = 7, height: float = 4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _spread(mean: float, half: float) -> str:
-    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
-
-
 # ------------------------------------------------------------------------------------------------ labels
 
 
-def labels(rows: pd.DataFrame, task: str) -> Plot:
+def labels(board: Leaderboard, task: str) -> Plot:
     """Accuracy against target labels a class, with the methods that use none as level lines."""
-    rows, where = _usual(_rows_of(rows, "task", task))
-    rows = rows[rows["variant"] == rows["method"]]
-    budgeted = rows[rows["setting"] == Setting.SUPERVISED]
+    entries, where = _usual(_entries_of(board, "task", task))
+    budgeted = entries[entries["setting"].isin(LABELLED)]
     if budgeted.empty:
         raise DabenchError(f"no method that uses target labels on '{task}'; run one with --labels 1,3,10,all")
     budgets = sorted(budgeted["labels"].unique(), key=lambda count: np.inf if count < 0 else count)
     figure, axes = _axes()
-    lines: list[list[str]] = []
-    level = rows[rows["setting"] != Setting.SUPERVISED]
+    # Methods without labels stand in the group of every budget that they were placed beside, the same each time.
+    level = entries[~entries["setting"].isin(LABELLED)].drop_duplicates(["setting", "method"])
+    lines = _levels(axes, level, len(budgets))
+    for index, (method, group) in enumerate(budgeted.groupby("method", sort=True)):
+        by_budget = group.set_index("labels").reindex(budgets)
+        mean, ci = 100 * by_budget["mean"].to_numpy(), 100 * by_budget["ci"].to_numpy()
+        axes.errorbar(
+            range(len(budgets)),
+            mean,
+            yerr=np.nan_to_num(ci),
+            marker=_MARKERS[index % len(_MARKERS)],
+            color=f"C{index}",
+            markersize=4,
+            capsize=2,
+            label=method,
+        )
+        texts = [
+            "-" if np.isnan(one) else spread(one, half)
+            for one, half in zip(by_budget["mean"], by_budget["ci"], strict=True)
+        ]
+        lines.append([group["setting"].iloc[0], str(method), *texts])
+    names = ["all" if count < 0 else str(count) for count in budgets]
+    axes.set_xticks(range(len(budgets)), names)
+    axes.set_xlabel("target labels a class")
+    axes.set_ylabel("target accuracy, %")
+    axes.set_title(f"{task} ({where})", fontsize=9)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
+    words = [overtaking(board, entries, method) for method in sorted(budgeted["method"].unique())]
+    return Plot(figure, ["setting", "method", *names], lines, "\n".join(words))
+
+
+def _levels(axes: Axes, level: pd.DataFrame, points: int) -> list[list[str]]:
+    """A line across for each method that uses no labels; gives its lines of the table."""
+    lines = []
     order = {str(setting): place for place, setting in enumerate(Setting)}
-    for (setting, method), group in sorted(level.groupby(["setting", "method"]), key=lambda pair: order[pair[0][0]]):
-        mean, half = statistics.interval(group["accuracy"])
-        style = {FLOOR: ":", CEILING: "-."}.get(method, "--")
-        colour = _COLOURS[Setting(setting)]
-        axes.axhline(100 * mean, color=colour, linestyle=style, linewidth=1)
+    for line in sorted(level.itertuples(), key=lambda line: (order[line.setting], line.method)):
+        style = {BASELINE: ":", UPPER_BOUND: "-."}.get(line.method, "--")
+        colour = _COLOURS[Setting(line.setting)]
+        axes.axhline(100 * line.mean, color=colour, linestyle=style, linewidth=1)
         # Lines of one setting share its colour: the name stands at the line.
         axes.annotate(
-            method,
-            (1, 100 * mean),
+            line.method,
+            (1, 100 * line.mean),
             (4, 0),
             ("axes fraction", "data"),
             "offset points",
@@ -144,81 +178,58 @@ def labels(rows: pd.DataFrame, task: str) -> Plot:
             fontsize=7,
             color=colour,
         )
-        lines.append([setting, method, *[_spread(mean, half)] * len(budgets)])
-    for index, (method, group) in enumerate(budgeted.groupby("method", sort=True)):
-        found = [statistics.interval(group.loc[group["labels"] == count, "accuracy"]) for count in budgets]
-        mean, half = 100 * np.array(found).T
-        axes.errorbar(
-            range(len(budgets)),
-            mean,
-            yerr=np.nan_to_num(half),
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=f"C{index}",
-            markersize=4,
-            capsize=2,
-            label=method,
-        )
-        lines.append([str(Setting.SUPERVISED), method, *("-" if np.isnan(one[0]) else _spread(*one) for one in found)])
-    names = ["all" if count < 0 else str(count) for count in budgets]
-    axes.set_xticks(range(len(budgets)), names)
-    axes.set_xlabel("target labels a class")
-    axes.set_ylabel("target accuracy, %")
-    axes.set_title(f"{task} ({where})", fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
-    words = [overtaking(rows, method) for method in sorted(budgeted["method"].unique())]
-    return Plot(figure, ["setting", "method", *names], lines, "\n".join(words))
+        lines.append([line.setting, line.method, *[spread(line.mean, line.ci)] * points])
+    return lines
 
 
-def overtaking(rows: pd.DataFrame, method: str) -> str:
+def overtaking(board: Leaderboard, entries: pd.DataFrame, method: str) -> str:
     """The sentence that says at how many labels a class `method` passes the best method that uses none.
 
-    `rows` are of one task under one set of conditions. From the budget named on, every larger one is ahead too.
+    `entries` are of one task under one set of conditions. From the budget named on, every larger one is ahead too.
     """
-    none = rows[rows["setting"].isin([str(setting) for setting in _UNLABELLED])]
+    none = entries[entries["setting"].isin(UNLABELLED)]
     if none.empty:
         return f"No method that uses no labels is stored beside {method}."
-    best = none.groupby("method", sort=True)["accuracy"].mean().idxmax()
-    rival = none[none["method"] == best].set_index("seed")["accuracy"]
-    own = rows[rows["method"] == method]
+    rival = none.sort_values(["mean", "method"], ascending=[False, True], kind="stable").iloc[0]
+    own = entries[entries["method"] == method].set_index("labels")
     ahead = None
-    for count in sorted(own["labels"].unique(), key=lambda count: -np.inf if count < 0 else -count):
-        there = own[own["labels"] == count].set_index("seed")["accuracy"]
-        if there.mean() <= rival.mean():
+    for count in sorted(own.index, key=lambda count: -np.inf if count < 0 else -count):
+        if own.at[count, "mean"] <= rival["mean"]:
             break
-        ahead = count, there
-    known = f"the best method that uses none ({best}, {_spread(*statistics.interval(rival))} %)"
+        ahead = count
+    known = f"the best method that uses none ({rival['method']}, {spread(rival['mean'], rival['ci'])} %)"
     if ahead is None:
         return f"{method} does not overtake {known} at the largest label budget stored."
-    count, there = ahead
-    both = there.index.intersection(rival.index)
-    p = statistics.paired_p_value(there[both], rival[both])
-    doubt = "one seed alone cannot tell" if np.isnan(p) else f"paired over {len(both)} seeds, p = {p:.2g}"
-    name = "all" if count < 0 else str(count)
-    return f"At {name} labels a class {method} ({_spread(*statistics.interval(there))} %) overtakes {known}; {doubt}."
+    number = entries.index[(entries["method"] == method) & (entries["labels"] == ahead)][0]
+    difference = board.difference(int(number), int(rival.name))
+    doubt = {
+        Verdict.UNTESTED: "one seed alone cannot tell",
+        Verdict.TIED: f"{difference.n} seeds do not tell them apart, p = {difference.p:.2g}",
+    }.get(difference.verdict, f"paired over {difference.n} seeds, p = {difference.p:.2g}")
+    name = "all" if ahead < 0 else str(ahead)
+    there = spread(own.at[ahead, "mean"], own.at[ahead, "ci"])
+    return f"At {name} labels a class {method} ({there} %) overtakes {known}; {doubt}."
 
 
 # -------------------------------------------------------------------------------------------------- cost
 
 
-def cost(rows: pd.DataFrame, task: str) -> Plot:
+def cost(board: Leaderboard, task: str) -> Plot:
     """Accuracy against the seconds of adaptation, with the front of methods that none beats in both."""
-    rows, where = _usual(_rows_of(rows, "task", task))
-    rows = rows[rows["variant"] == rows["method"]]
-    rows = rows[(rows["setting"] != Setting.SUPERVISED) | (rows["labels"] == _largest(rows["labels"]))]
-    groups = rows.groupby(["setting", "method"], sort=True)
-    table = groups.agg(accuracy=("accuracy", "mean"), seconds=("seconds", "mean")).reset_index()
-    table["half"] = [statistics.interval(group["accuracy"])[1] for _, group in groups]
-    table = table.sort_values(["seconds", "accuracy"], ascending=[True, False], kind="stable")
-    table["front"] = table["accuracy"] > table["accuracy"].cummax().shift(fill_value=-1.0)
+    entries, where = _usual(_entries_of(board, "task", task))
+    entries = entries[entries["labels"] == _largest(entries["labels"])]
+    table = entries[["setting", "method", "mean", "ci", "seconds"]].sort_values(["setting", "method"])
+    table = table.sort_values(["seconds", "mean"], ascending=[True, False], kind="stable")
+    table["front"] = table["mean"] > table["mean"].cummax().shift(fill_value=-1.0)
     figure, axes = _axes()
     shown = table.assign(seconds=table["seconds"].clip(lower=0.1))  # source-only takes no time, which no log axis has
     front = shown[shown["front"]]
-    axes.step(front["seconds"], 100 * front["accuracy"], where="post", color="#bbbbbb", linewidth=1, zorder=0)
+    axes.step(front["seconds"], 100 * front["mean"], where="post", color="#bbbbbb", linewidth=1, zorder=0)
     for setting in (setting for setting in Setting if setting in set(shown["setting"])):
         inside = shown[shown["setting"] == setting]
-        axes.scatter(inside["seconds"], 100 * inside["accuracy"], s=18, color=_COLOURS[setting], label=str(setting))
+        axes.scatter(inside["seconds"], 100 * inside["mean"], s=18, color=_COLOURS[setting], label=str(setting))
     for line in shown.itertuples():
-        axes.annotate(line.method, (line.seconds, 100 * line.accuracy), (3, 3), textcoords="offset points", fontsize=7)
+        axes.annotate(line.method, (line.seconds, 100 * line.mean), (3, 3), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     axes.set_xlabel("adaptation, s (at least 0.1)")
     axes.set_ylabel("target accuracy, %")
@@ -229,7 +240,7 @@ def cost(rows: pd.DataFrame, task: str) -> Plot:
             line.setting,
             line.method,
             f"{line.seconds:.1f}",
-            _spread(line.accuracy, line.half),
+            spread(line.mean, line.ci),
             "yes" if line.front else "",
         ]
         for line in table.itertuples()
@@ -237,38 +248,45 @@ def cost(rows: pd.DataFrame, task: str) -> Plot:
     return Plot(figure, ["setting", "method", "seconds", "accuracy, %", "on the front"], lines)
 
 
-def _largest(counts: pd.Series) -> int:
-    return -1 if (counts < 0).any() else int(counts.max())
-
-
 # ------------------------------------------------------------------------------------ ranks, validators
 
 
-def ranks(rows: pd.DataFrame, setting: str) -> Plot:
-    """The critical-difference diagram of a setting over the tasks that all its methods have."""
-    rows = standings.on_benches(_rows_of(rows, "setting", setting))
-    table = standings.cells(rows.assign(figure=rows["accuracy"]))
-    found = [ranking for ranking in standings.rankings(table) if str(ranking.setting) == setting]
-    if not found or min(found[0].accuracy.shape) < 3:
-        tasks, methods = found[0].accuracy.shape if found else (0, 0)
+def ranks(board: Leaderboard, setting: str) -> Plot:
+    """Mean ranks of a setting over the tasks that all its methods have."""
+    _entries_of(board, "setting", setting)
+    fitting = [ranking for ranking in board.rankings if ranking.setting == setting]
+    if not fitting or min(fitting[0].accuracy.shape) < 3:
+        tasks, methods = fitting[0].accuracy.shape if fitting else (0, 0)
         raise DabenchError(
             f"mean ranks of '{setting}' need 3 methods on 3 tasks that all of them have; "
             f"there are {methods} methods on {tasks}"
         )
-    (ranking,) = found
-    diagram = statistics.critical_difference(ranking.accuracy)
+    return mean_ranks(fitting[0])
+
+
+def mean_ranks(ranking: Ranking) -> Plot:
+    """Every method's mean rank with its interval, the best above."""
+    table = ranking.table
+    height = np.arange(len(table))
+    figure, axes = _axes(7, 0.9 + 0.25 * len(table))
+    colour = _COLOURS[Setting(ranking.setting)]
+    axes.hlines(height, table["rank_low"], table["rank_high"], colors=f"{colour}73", linewidth=2.5)
+    axes.scatter(table["rank"], height, s=22, color=colour, zorder=3)
+    axes.set_yticks(height, table["method"])
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlabel("mean rank, 1 is best (95 % interval over families, tasks and seeds)", fontsize=8)
+    axes.set_title(f"{ranking.setting}, {len(ranking.shared)} tasks", fontsize=9)
     lines = [
-        [line.method, f"{line.rank:.2f}", f"{line.low:.2f}", f"{line.high:.2f}"] for line in ranking.table.itertuples()
+        [line.method, f"{line.rank:.2f}", f"{line.rank_low:.2f}", f"{line.rank_high:.2f}"]
+        for line in table.itertuples()
     ]
-    words = f"Friedman's test over {diagram.tasks} tasks: p = {diagram.friedman_p:.2g}."
-    figure = statistics.critical_difference_figure(diagram)
-    return Plot(figure, ["method", "mean rank", "2.5 %", "97.5 %"], lines, words)
+    return Plot(figure, ["method", "mean rank", "2.5 %", "97.5 %"], lines)
 
 
-def gap_closed(rankings: Sequence[standings.Ranking]) -> Plot:
+def gap_closed(rankings: Sequence[Ranking]) -> Plot:
     """Every ranked method's share of the gap closed, setting by setting, the better first.
 
-    The bounds are a bootstrap over the tasks that all methods of the setting have. What lies outside of the axis is
+    The bounds are a bootstrap over families, tasks and seeds. What lies outside of the axis is
     an arrow on its edge; the number stands beside it.
     """
     lines, places = [], []
@@ -276,14 +294,15 @@ def gap_closed(rankings: Sequence[standings.Ranking]) -> Plot:
     for ranking in rankings:
         at += 0.6
         places.append((at, ranking))
-        shares = 100 * statistics.mean_over_tasks(ranking.closed)
-        for place in np.argsort(-np.nan_to_num(shares[:, 0], nan=-np.inf), kind="stable"):
+        names = ["gap_closed", "gap_closed_low", "gap_closed_high"]
+        for line in ranking.table.sort_values(["gap_closed", "method"], ascending=[False, True]).itertuples():
             at += 1
-            lines.append((at, Setting(ranking.setting), ranking.closed.columns[place], *shares[place]))
+            shares = (100 * getattr(line, name) for name in names)
+            lines.append((at, Setting(ranking.setting), line.method, *shares))
         at += 1
     figure, axes = _axes(8, 0.6 + 0.23 * at)
     left, right = _LEAST_CLOSED, max([120.0, *(bound for *_, bound in lines if not np.isnan(bound))])
-    for edge, name in ((0, "source-only"), (100, "oracle")):
+    for edge, name in ((0, "source-only"), (100, "upper bound")):
         axes.axvline(edge, color="#999999", linewidth=0.8, zorder=0)
         axes.annotate(name, (edge, 0), (0, 4), textcoords="offset points", ha="center", fontsize=8, color="#666666")
     found = np.array([line[3:] for line in lines]).reshape(-1, 3)
@@ -309,21 +328,21 @@ def gap_closed(rankings: Sequence[standings.Ranking]) -> Plot:
     axes.set_xlim(left, right)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("gap closed between source-only and oracle, %: mean and 95 % interval over tasks", fontsize=8)
+    axes.set_xlabel(
+        "gap closed between source-only and the upper bound, %: mean and 95 % interval over tasks", fontsize=8
+    )
     table = [[str(setting), name, _share(mean, low, high)] for _, setting, name, mean, low, high in lines]
     return Plot(figure, ["setting", "method", "gap closed, % [95 %]"], table)
 
 
 def _share(mean: float, low: float, high: float) -> str:
-    if np.isnan(mean):
-        return "-"
-    return f"{mean:.0f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
+    return bounded(mean, low, high, 0)
 
 
-def validators(rows: pd.DataFrame, family: str) -> Plot:
+def validators(board: Leaderboard, family: str) -> Plot:
     """What each label-free score loses against the best checkpoint, for each setting of a family."""
-    rows = standings.on_benches(_rows_of(rows, "family", family))
-    table = standings.validators(rows, standings.choices(rows))
+    _entries_of(board, "family", family)
+    table = board.validators[board.validators["family"] == family]
     table = table[~table["setting"].isin([Setting.SOURCE_ONLY, Setting.ORACLE])]
     if table.empty:
         raise DabenchError(f"no checkpoint scores of family '{family}'; run methods that train")

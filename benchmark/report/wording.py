@@ -57,6 +57,14 @@ def spread(mean: float, half: float) -> str:
     return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
 
 
+def bounded(value: float, low: float, high: float, digits: int, sign: str = "") -> str:
+    """A number with its interval in brackets, where there is one; a dash for nan."""
+    if np.isnan(value):
+        return NONE
+    bounds = "" if np.isnan(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return f"{value:{sign}.{digits}f}{bounds}"
+
+
 def seconds(value: float) -> str:
     """A time in seconds or minutes; a dash for nan."""
     return NONE if np.isnan(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"

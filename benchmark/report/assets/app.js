@@ -154,7 +154,7 @@
       s("circle", { cx: x(mean), cy: 8, r: 3.2, fill: "var(--mark)" }));
   }
 
-  const accuracyText = (at) => h("span", { class: cells.best[at] ? "best" : null }, interval(cells.mean[at], cells.half[at]));
+  const accuracyText = (at) => h("span", { class: cells.best[at] ? "best" : null }, interval(cells.mean[at], cells.ci[at]));
   const flags = (at) => [
     cells.worse[at] ? h("span", { class: "bad", title: "significantly below source-only" }, " ▼", hidden(" negative transfer")) : null,
     cells.collapsed[at] ? h("span", { class: "bad", title: "a class is never recognised" }, " ∅", hidden(" collapse")) : null,
@@ -182,7 +182,7 @@
 
   const apartOf = (at) => apart(cells.task[at], cells.bench[at]);
   /** Without the columns that would be empty. */
-  const filled = (ids, lines) => ids.filter((id) => (id === "ties" ? lines.some((at) => cells.letters[at]) : id !== "published" || lines.some((at) => published(at).length)));
+  const filled = (ids, lines) => ids.filter((id) => id !== "published" || lines.some((at) => published(at).length));
   const forgetting = (at) => (known(cells.source_before[at]) && known(cells.source_after[at]) ? cells.source_after[at] - cells.source_before[at] : null);
   const resultColumns = (lines) => {
     const means = lines.map((at) => cells.mean[at]);
@@ -194,10 +194,9 @@
       task: { id: "task", label: "task", value: (at) => taskOf(at).name, cell: (at) => [taskLink(taskOf(at).name, { bench: cells.bench[at] }), h("small", { class: "soft" }, apartOf(at) && ` ${apartOf(at)}`)] },
       accuracy: { id: "accuracy", label: "accuracy, %", number: true, value: (at) => cells.mean[at], cell: (at) => [accuracyText(at), flags(at)] },
       bar: { id: "bar", label: `${from / POINT} to 100 %, 95 % interval`,
-        cell: (at) => bar(cells.mean[at], cells.half[at], from, 100 * POINT, `${interval(cells.mean[at], cells.half[at])} %`) },
-      ties: { id: "ties", label: "ties", cell: (at) => cells.letters[at] },
+        cell: (at) => bar(cells.mean[at], cells.ci[at], from, 100 * POINT, `${interval(cells.mean[at], cells.ci[at])} %`) },
       gain: { id: "gain", label: "gain, points", number: true, value: (at) => cells.gain[at], cell: (at) => signed(cells.gain[at]) },
-      closed: { id: "closed", label: "gap closed", number: true, value: (at) => cells.closed[at], cell: (at) => share(cells.closed[at]) },
+      closed: { id: "closed", label: "gap closed", number: true, value: (at) => cells.gap_closed[at], cell: (at) => share(cells.gap_closed[at]) },
       seconds: { id: "seconds", label: "adaptation", number: true, value: (at) => cells.seconds[at], cell: (at) => seconds(cells.seconds[at]) },
       ms: { id: "ms", label: "ms/image", number: true, value: (at) => cells.ms_per_image[at], cell: (at) => number(cells.ms_per_image[at]) },
       memory: { id: "memory", label: "peak MiB", number: true, value: (at) => cells.peak_memory[at], cell: (at) => number(cells.peak_memory[at]) },
@@ -243,7 +242,7 @@
     const lines = every.filter((at) => FILTERS.every(([name, , of]) => !asked(name) || of(at) === asked(name))
       && (!words || variantOf(at).toLowerCase().includes(words)));
     const columns = resultColumns(lines);
-    const used = ["method", "accuracy", "bar", "task", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
+    const used = ["method", "accuracy", "bar", "task", "setting", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
     const narrowed = ["task", "backbone", "protocol", "budget"].some(asked);
     return [
       h("h1", {}, "Leaderboard"),
@@ -276,16 +275,18 @@
       known(group.low[at]) && s("line", { x1: x(group.low[at]), x2: x(group.high[at]), y1: 8, y2: 8, stroke: "var(--mark)", "stroke-width": 3 }),
       mark(group.setting, x(group.rank[at]), 8));
     const words = ({ group, at }) => (ranked({ group, at }) ? tenth(group.rank[at]) + (known(group.low[at]) ? ` [${tenth(group.low[at])}, ${tenth(group.high[at])}]` : "") : "–");
+    const gained = (line) => signed(of("gain")(line)) + (known(of("gain_low")(line)) ? ` [${signed(of("gain_low")(line))}, ${signed(of("gain_high")(line))}]` : "");
     const without = (group) => Object.entries(group.lacking).map(([task, methods]) => `${task} (no ${methods.join(", ")})`).join("; ");
     const few = (group) => Object.entries(group.left_out).map(([method, n]) => `${method} (${n})`).join(", ");
     const notes = groups.flatMap((group) => [
       without(group) && h("li", {}, `${group.setting} is ranked without ${without(group)}.`),
       few(group) && h("li", {}, `${group.setting} leaves out, with fewer than half of its tasks, ${few(group)}.`)]).filter(Boolean);
     return h("section", {}, h("h2", {}, family ? `Ranks over ${family}` : "Ranks over all tasks"),
-      h("p", { class: "small soft" }, "Mean rank over the tasks that all methods of the setting have (1 is best), with a bootstrap interval over tasks. Gap closed is the share of the way from source-only to training on every target label."),
+      h("p", { class: "small soft" }, "Mean rank over the tasks that all methods of the setting have (1 is best), gain in points over source-only, both with a bootstrap interval over families, tasks and seeds. Gap closed is the share of the way from source-only to training on every target label."),
       table("Methods ranked inside their setting", [
         { id: "method", label: "method", head: true, value: of("method"), cell: (line) => methodLink(of("method")(line)) },
-        { id: "closed", label: "gap closed", number: true, value: of("closed"), cell: (line) => share(of("closed")(line)) },
+        { id: "gain", label: "gain, points [95 %]", number: true, value: of("gain"), cell: gained },
+        { id: "closed", label: "gap closed", number: true, value: of("gap_closed"), cell: (line) => share(of("gap_closed")(line)) },
         { id: "rank", label: "mean rank [95 %]", number: true, value: of("rank"), cell: words },
         { id: "drawn", label: `1 to ${Math.ceil(most)}`, cell: drawn },
         { id: "seconds", label: "adaptation", number: true, value: of("seconds"), cell: (line) => seconds(of("seconds")(line)) },
@@ -331,7 +332,7 @@
     const bad = data.bad.filter(([at]) => at === numberOf);
     const protocol = bench !== undefined && facts.protocols && facts.protocols[data.benches[bench].protocol];
     const columns = resultColumns(inside);
-    const used = ["method", "accuracy", "bar", "setting", "ties", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n"];
+    const used = ["method", "accuracy", "bar", "setting", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n"];
     const others = data.published.filter(([at]) => at === numberOf);
     const rowsOf = (entries) => entries.filter(([, text]) => text && text.length).flatMap(([label, text]) => [h("dt", {}, label), h("dd", {}, text)]);
     return [
@@ -377,7 +378,7 @@
   }
 
   /** A line for each method: its seeds as dots, mean and interval; drawn as wide as the page is. */
-  function dots(lines, seeds, { mean = cells.mean, half = cells.half, unit = "%", label = variantOf, zero = false, group = settingOf } = {}) {
+  function dots(lines, seeds, { mean = cells.mean, half = cells.ci, unit = "%", label = variantOf, zero = false, group = settingOf } = {}) {
     const width = Math.min(1000, Math.max(320, document.getElementById("main").clientWidth - 40));
     const left = Math.min(230, width * 0.4);
     const right = width - 12;
@@ -507,7 +508,7 @@
     const label = (at) => [taskOf(at).name + (cells.variant[at] ? cells.variant[at].replace(name, " ") : ""), apartOf(at)].filter(Boolean).join(", ");
     const bad = data.bad.filter(([, variant]) => variant.split("[")[0] === name);
     const columns = resultColumns(own);
-    const used = ["task", "accuracy", "bar", "gain", "closed", "ties", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
+    const used = ["task", "accuracy", "bar", "gain", "closed", "published", "seconds", "ms", "memory", "parameters", "forgetting", "ece", "nll", "n", "bench"];
     const variants = { id: "method", label: "variant", cell: variantOf };
     return [
       h("h1", {}, name), h("p", {}, chip(facts.setting)),
@@ -519,7 +520,7 @@
         { id: "name", label: "name", head: true, cell: (each) => each[0] }, { id: "default", label: "default", cell: (each) => each[1] },
         { id: "allowed", label: "allowed", cell: (each) => each[2] }], facts.parameters, { narrow: true })] : null,
       shown.length ? [h("h2", {}, "Gain over the source model"), h("p", { class: "small soft" }, "Points of accuracy, mean and 95 % interval of the paired differences over seeds."),
-        dots(shown, null, { mean: cells.gain, half: cells.gain_half, unit: "points", label, zero: true })] : null,
+        dots(shown, null, { mean: cells.gain, half: cells.gain_ci, unit: "points", label, zero: true })] : null,
       own.length ? [h("h2", {}, "Results and cost"), table(count(own.length, "result"),
         [{ ...columns.task, head: true }, ...(own.some((at) => cells.variant[at]) ? [variants] : []), ...filled(used.slice(1), own).map((id) => columns[id])], own)] : null,
       bad.length ? [h("h2", {}, "Without a result"), table("Failed and refused", [
@@ -532,7 +533,7 @@
 
   function compare({ query }) {
     return [h("h1", {}, "Compare"),
-      h("p", { class: "soft" }, "Two or more methods, default hyper-parameters, paired over the tasks and seeds that both have. Each task is a paired t-test over seeds, Holm-adjusted over the tasks of the pair, at 5 %."),
+      h("p", { class: "soft" }, "Two or more methods, default hyper-parameters, on the tasks that both have. Each task is the leaderboard's test of a difference: paired over seeds and test images, corrected for the number of methods, at 5 %."),
       later("compare.js", () => DABENCH.compare, (all) => {
         const names = all.methods.map((at) => data.methods[at].name);
         const asked = (query.get("m") || "").split(",").filter((name) => names.includes(name));
@@ -546,7 +547,7 @@
         return [boxes,
           settings.length > 1 ? h("p", { class: "small bad" }, `They are allowed to see different data: ${settings.join(", ")}.`) : null,
           h("ul", { class: "verdicts" }, pairs.map((pair) => h("li", {}, pair[2]))),
-          pairs.map(([a, b, , columns, difference, half, p]) => {
+          pairs.map(([a, b, , columns, difference, half, p, verdict]) => {
             const [first, second] = [data.methods[a], data.methods[b]];
             const lines = columns.map((_, line) => line).sort((x, y) => difference[y] - difference[x]);
             const twice = (task) => columns.filter((column) => all.tasks[column] === task).length > 1;
@@ -556,7 +557,8 @@
               h("details", {}, h("summary", {}, "Numbers"), table(`${first.name} − ${second.name}`, [
                 { id: "task", label: "task", head: true, cell: (line) => taskLink(data.tasks[all.tasks[columns[line]]].name) },
                 { id: "difference", label: "difference, points", number: true, cell: (line) => signed(difference[line]) + (known(half[line]) ? ` ± ${percent(half[line])}` : "") },
-                { id: "p", label: "p (Holm)", number: true, cell: (line) => (known(p[line]) ? String(p[line]) : "–") },
+                { id: "verdict", label: `${first.name} is`, cell: (line) => (known(verdict[line]) ? ["worse", "not told apart", "better"][verdict[line] + 1] : "not tested") },
+                { id: "p", label: "p, corrected", number: true, cell: (line) => (known(p[line]) ? String(p[line]) : "–") },
                 { id: "bench", label: "protocol, backbone", cell: (line) => all.benches[columns[line]] }], lines))];
           })];
       })];
