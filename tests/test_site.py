@@ -18,7 +18,8 @@ import dabench
 from dabench import fingerprints, registry
 from dabench.cli import main
 from dabench.core import DabenchError, Reference
-from dabench.report import markdown, site
+from dabench.evaluation.leaderboard import Leaderboard
+from dabench.report import compare, details, markdown, pictures, serve, site
 from dabench.results import provenance, store
 
 SETTINGS = {
@@ -105,10 +106,10 @@ def read(made, name):
 
 def numbers(results, shuffle=None):
     """The site's files from nothing but the rows."""
-    rows = store.load(results, site.COLUMNS).to_pandas()
+    rows = store.load(results, markdown.COLUMNS).to_pandas()
     if shuffle is not None:
         rows = rows.sample(frac=1, random_state=shuffle).reset_index(drop=True)
-    return site.files(rows, [store.frame(results)])
+    return site.files(Leaderboard(rows), [store.frame(results)])
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +123,11 @@ def test_the_order_of_the_rows_does_not_change_a_byte(results, plain):
 
 def test_a_cell_reads_as_in_the_leaderboard(results, made):
     data = read(made, "data.js")
-    text = markdown.leaderboard(markdown.load(results))
+    text = markdown.leaderboard(Leaderboard(markdown.load(results)))
     names = [method["name"] for method in data["methods"]]
     cells = data["cells"]
     for at, method in enumerate(cells["method"]):
-        shown = f"{cells['mean'][at] / 10:.1f} ± {cells['half'][at] / 10:.1f}"
+        shown = f"{cells['mean'][at] / 10:.1f} ± {cells['ci'][at] / 10:.1f}"
         assert shown in text, f"{names[method]}: {shown}"
 
 
@@ -138,7 +139,7 @@ def test_a_mean_rank_reads_as_in_the_leaderboard(tmp_path):
     store.write(tmp_path, rows)
     (ranking,) = read(numbers(tmp_path), "data.js")["overall"][""]
     shown = {method: f"{rank / 10:.1f}" for method, rank in zip(ranking["method"], ranking["rank"], strict=True)}
-    text = markdown.leaderboard(markdown.load(tmp_path))
+    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path)))
     for method in accuracies:
         assert re.search(rf"\| {method} +\| +{shown[method]} \[", text)
 
@@ -160,7 +161,7 @@ def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
     age = provenance.age(tmp_path)
     assert set(age.stale) == {older["key"], rows[2]["key"]}
     data = read(site.build(tmp_path, tmp_path, tmp_path), "data.js")
-    text = markdown.leaderboard(markdown.load(tmp_path), age=age)
+    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path), stale=age.stale), age=age)
     names = [data["methods"][at]["name"] for at in data["cells"]["method"]]
     shown = dict(zip(names, data["cells"]["mean"], strict=True))
     assert shown["dann"] == pytest.approx(800, abs=5)
@@ -200,7 +201,7 @@ def test_a_choice_lies_at_the_checkpoint_that_the_score_liked_best(plain):
 def test_many_classes_keep_their_most_frequent_mistakes_alone():
     counts = np.eye(40, dtype=int) * 10
     counts[3, 7] = 30
-    mistakes = site._shares(counts)
+    mistakes = details._shares(counts)
     assert mistakes[0] == [3, 7, 75]
     assert len(mistakes) < 40
 
@@ -210,52 +211,39 @@ def test_classes_above_a_byte_are_read_as_two(results):
     wide = {"truth": truth.tobytes(), "predictions": truth[::-1].tobytes(), "predictions_before": None, "n_test": 300}
     rows = store.frame(results)
     pieces = rows.assign(**{name: [value] * len(rows) for name, value in wide.items()})
-    task = read(site.files(rows[site.COLUMNS], [pieces]), "task-0.js")
+    task = read(site.files(Leaderboard(rows), [pieces]), "task-0.js")
     assert {tuple(mistake[:2]) for mistake in next(iter(task["after"].values()))} <= {(k, 299 - k) for k in range(300)}
 
 
 # ------------------------------------------------------------------------------------------------- comparing
 
 
-def paired(*differences):
-    """A comparison of accuracies (tasks, seeds) around 0.5 with these differences for each task."""
-    first = 0.5 + np.array([[mean + noise for noise in NOISE] for mean in differences])
-    second = 0.5 + np.zeros_like(first)
-    return site.compare(first, second, np.full(len(first), 1000))
+def compared(verdicts, low=0.01, high=0.03):
+    """What is known of two methods on tasks with these verdicts."""
+    difference, verdict = np.array(verdicts) / 10, np.array(verdicts, dtype=float)
+    p = np.where(np.isnan(verdict), np.nan, np.where(verdict == 0, 0.4, 0.0001))
+    return compare.Compared(difference, difference, p, verdict, low, high)
 
 
 @pytest.mark.parametrize(
-    ("differences", "words"),
+    ("verdicts", "words"),
     [
-        ([0.1], "dann is better than nogrl (p < 0.001). Its accuracy is 10.0 points higher."),
-        ([-0.1], "dann is worse than nogrl (p < 0.001). Its accuracy is 10.0 points lower."),
-        ([0.0], "dann is not told apart from nogrl"),
-        ([0.1, 0.11, 0.12], "dann is better than nogrl on 3 of 3 tasks."),
-        ([0.1, 0.11, 0.12], "which holds over tasks"),
-        ([0.2, -0.1, 0.0], "better than nogrl on 1, worse on 1, not told apart on 1 of 3 tasks."),
-        ([0.2, -0.1, 0.0], "which the tasks do not settle"),
-        ([0.0, -0.1], "dann is worse than nogrl on 1, not told apart on 1 of 2 tasks."),
+        ([1], "dann is better than nogrl (p < 0.001). Its accuracy is 10.0 points higher."),
+        ([-1], "dann is worse than nogrl (p < 0.001). Its accuracy is 10.0 points lower."),
+        ([0], "dann is not told apart from nogrl (p = 0.4)"),
+        ([1, 1, 1], "dann is better than nogrl on 3 of 3 tasks."),
+        ([1, 1, 1], "10.0 points higher on average over tasks (95 % interval 1.0 to 3.0)."),
+        ([1, -1, 0], "better than nogrl on 1, worse on 1, not told apart on 1 of 3 tasks."),
+        ([0, -1], "dann is worse than nogrl on 1, not told apart on 1 of 2 tasks."),
+        ([np.nan], "cannot be tested: no task has two seeds of both"),
     ],
 )
-def test_the_verdict_says_what_the_tests_say(differences, words):
-    assert words in site.verdict("dann", "nogrl", paired(*differences))
+def test_the_verdict_says_what_the_test_says(verdicts, words):
+    assert words in compare.words("dann", "nogrl", compared(verdicts))
 
 
-def test_a_single_seed_cannot_be_tested():
-    one = site.compare(np.array([[0.9]]), np.array([[0.8]]), np.array([1000]))
-    assert "cannot be tested: no task has two seeds of both" in site.verdict("dann", "nogrl", one)
-
-
-def test_p_values_of_a_pair_are_adjusted_over_its_tasks():
-    alone, together = paired(0.004), paired(0.004, 0.1, 0.1)
-    assert together.p[0] == pytest.approx(alone.p[0])  # the largest stays
-    assert together.p[1] > paired(0.1).p[0]
-
-
-def test_only_seeds_that_both_have_are_paired():
-    first = np.array([[0.9, 0.8, np.nan, 0.7]])
-    second = np.array([[0.8, 0.7, 0.1, np.nan]])
-    assert site.compare(first, second, np.array([1000])).difference == pytest.approx([0.1])
+def test_a_mean_difference_whose_interval_holds_zero_is_not_settled():
+    assert "so the tasks do not settle it" in compare.words("dann", "nogrl", compared([1, 0], low=-0.01))
 
 
 # -------------------------------------------------------------------------------------------------- pictures
@@ -266,8 +254,8 @@ def test_pictures_that_may_not_be_shown_on_need_the_word(tmp_path):
     embedded = known["shapes-power"]
     fetched = replace(embedded, name="fetched", datasets=("usps",))
     own = replace(embedded, name="own", folders=(tmp_path,))
-    assert set(site.sprites([embedded, fetched, own], tmp_path, tmp_path, every=False)) == {"shapes-power"}
-    assert set(site.sprites([embedded, fetched, own], tmp_path, tmp_path, every=True)) == {
+    assert set(pictures.sprites([embedded, fetched, own], tmp_path, tmp_path, every=False)) == {"shapes-power"}
+    assert set(pictures.sprites([embedded, fetched, own], tmp_path, tmp_path, every=True)) == {
         "shapes-power",
         "fetched",
         "own",
@@ -275,7 +263,7 @@ def test_pictures_that_may_not_be_shown_on_need_the_word(tmp_path):
 
 
 def test_a_task_whose_data_is_not_here_has_no_picture(tmp_path):
-    assert site.sprites([registry.known_tasks()["mnist-usps"]], tmp_path, tmp_path, every=True) == {}
+    assert pictures.sprites([registry.known_tasks()["mnist-usps"]], tmp_path, tmp_path, every=True) == {}
 
 
 # ---------------------------------------------------------------------------------------- files and serving
@@ -314,7 +302,7 @@ def get(port, name):
 
 def test_serving_follows_the_rows(results, tmp_path):
     folder = shutil.copytree(results, tmp_path / "results")
-    server = site.server(lambda: numbers(folder), lambda: site.version(folder), 0)
+    server = serve.server(lambda: numbers(folder), lambda: serve.version(folder), 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -329,7 +317,7 @@ def test_serving_follows_the_rows(results, tmp_path):
             get(port, "../../etc/passwd")
         refused.value.close()
         with pytest.raises(DabenchError, match=r"cannot serve on port \d+: .*choose another with --port"):
-            site.server(dict, str, port)
+            serve.server(dict, str, port)
     finally:
         server.shutdown()
         server.server_close()

@@ -41,7 +41,8 @@ class Leaderboard:
     def _ok(self) -> tuple[pd.DataFrame, Choices]:
         ok = self._placed[self._placed["status"] == "ok"].reset_index(drop=True)
         # The long columns are fetched once, when the rows have found their places.
-        long = self.stored.reindex(columns=LONG).iloc[ok["at"]].set_axis(ok.index)
+        absent = {name: None for name in LONG if name not in self.stored}
+        long = self.stored.assign(**absent)[LONG].iloc[ok["at"]].set_axis(ok.index)
         ok = pd.concat([ok.drop(columns=LONG, errors="ignore"), long], axis=1)
         chosen = selection.choices(ok)
         return ok.assign(figure=selection.figures(ok, chosen, self.select)), chosen

@@ -31,9 +31,9 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def image_error(accuracy: ArrayLike, n_images: ArrayLike) -> np.ndarray:
-    """Standard error that the draw of the test images gives to an accuracy."""
-    accuracy = np.asarray(accuracy, dtype=float)
-    return np.sqrt(accuracy * (1 - accuracy) / np.asarray(n_images, dtype=float))
+    """Standard error that the draw of the test images gives to an accuracy; nan without images."""
+    accuracy, n_images = np.asarray(accuracy, dtype=float), np.asarray(n_images, dtype=float)
+    return np.sqrt(accuracy * (1 - accuracy) / np.where(n_images > 0, n_images, np.nan))
 
 
 def both_levels(ci: ArrayLike, error: ArrayLike) -> np.ndarray:

@@ -280,7 +280,8 @@ def mean_ranks(ranking: Ranking) -> Plot:
         [line.method, f"{line.rank:.2f}", f"{line.rank_low:.2f}", f"{line.rank_high:.2f}"]
         for line in table.itertuples()
     ]
-    return Plot(figure, ["method", "mean rank", "2.5 %", "97.5 %"], lines)
+    words = f"Mean ranks over {len(ranking.shared)} tasks that all methods have."
+    return Plot(figure, ["method", "mean rank", "2.5 %", "97.5 %"], lines, words)
 
 
 def gap_closed(rankings: Sequence[Ranking]) -> Plot:
