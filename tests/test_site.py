@@ -220,7 +220,8 @@ def test_classes_above_a_byte_are_read_as_two(results):
 
 def compared(verdicts, low=0.01, high=0.03):
     """What is known of two methods on tasks with these verdicts."""
-    difference, verdict = np.array(verdicts) / 10, np.array(verdicts, dtype=float)
+    verdict = np.array(verdicts, dtype=float)
+    difference = np.nan_to_num(verdict) / 10
     p = np.where(np.isnan(verdict), np.nan, np.where(verdict == 0, 0.4, 0.0001))
     return compare.Compared(difference, difference, p, verdict, low, high)
 

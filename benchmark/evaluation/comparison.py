@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -119,7 +120,7 @@ class Comparison:
             [np.empty(0), *(self._all_image_errors(each)[pair] for each, pair in zip(members, pairs, strict=True))]
         )
         tested = self._tested(first, second, errors)
-        ends = np.cumsum([len(one) for one, _ in pairs])[:-1] if pairs else []
+        ends: Any = np.cumsum([len(one) for one, _ in pairs])[:-1] if pairs else []
         by_contest = zip(*(np.split(each, ends) for each in tested), strict=True)
         self._contests = [_contest(*each) for each in zip(members, pairs, by_contest, strict=False)]
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from dabench.evaluation import rankings, selection, statistics, tables
+from dabench.evaluation import rankings as ranks
+from dabench.evaluation import selection, statistics, tables
 from dabench.evaluation.comparison import Comparison, Contest, Difference, Lines, Verdict
 from dabench.evaluation.selection import LAST, Choices
 from dabench.evaluation.tables import BASELINE, GROUP, LONG, UPPER_BOUND
@@ -187,14 +188,14 @@ class Leaderboard:
         return best
 
     @cached_property
-    def rankings(self) -> list[rankings.Ranking]:
+    def rankings(self) -> list[ranks.Ranking]:
         """The methods over tasks, setting by setting."""
         return self.rankings_of(self.entries)
 
-    def rankings_of(self, entries: pd.DataFrame) -> list[rankings.Ranking]:
+    def rankings_of(self, entries: pd.DataFrame) -> list[ranks.Ranking]:
         """The same over some of the entries alone."""
         values = self._lines.values
-        return rankings.rankings(entries, values, values[self._means["source"].to_numpy()])
+        return ranks.rankings(entries, values, values[self._means["source"].to_numpy()])
 
     def find(self, **columns: object) -> pd.DataFrame:
         """The entries that hold these values."""

@@ -49,7 +49,8 @@ def pairs(board: Leaderboard, methods: list[str], tasks: list[str]) -> dict[str,
             continue
         if every[0, first, second, both].mean() < 0:
             first, second = second, first  # the better one speaks
-        compared = Compared(*every[:, first, second, both], *_bounds(every[0, first, second, both], counts[:, both]))
+        difference, ci, p, verdict = every[:, first, second, both]
+        compared = Compared(difference, ci, p, verdict, *_bounds(difference, counts[:, both]))
         found.append(
             [
                 *(methods.index(names[first]), methods.index(names[second])),
