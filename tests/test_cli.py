@@ -92,6 +92,8 @@ def started(arguments):
         (["run", "--budget", "inf"], "--budget inf"),
         (["run", "--labels", "0"], "--labels 0: give counts a class above 0, or all"),
         (["run", "--labels", "3,few"], "--labels 3,few"),
+        (["run", "--start", "nowhere"], "--start nowhere: choose source-model or initial-weights"),
+        (["run", "--stream", "shuffeld"], "did you mean 'shuffled'"),
         (["run", "--target-images", "0"], "--target-images 0"),
         (["run", "--image-size", "0"], "--image-size 0"),
         (["run", "--workers", "0"], "--workers 0"),

@@ -31,6 +31,8 @@ def run(
     protocol: options.Protocol = None,
     labels: options.Labels = "all",
     target_images: options.TargetImages = None,
+    start: options.Start = "source-model",
+    stream: options.Stream = "shuffled",
     device: options.Device = "auto",
     workers: options.Workers = None,
     results: options.Results = RESULTS,
@@ -39,7 +41,7 @@ def run(
 ) -> None:
     """Run every method on every task that is not stored yet, and store each row the moment it ends."""
     from dabench import registry
-    from dabench.run import plan
+    from dabench.run import plan, streams
 
     request = plan.Request(
         tasks=registry.tasks(tasks),
@@ -51,6 +53,8 @@ def run(
         protocol=protocol,
         labels=options.label_budgets(labels),
         target_images=ALL if target_images is None else target_images,
+        start=options.start(start),
+        stream=streams.parse(stream).spec,
     )
     with _interruptible():
         planned = plan.plan(request, data, cache, results, force=force)

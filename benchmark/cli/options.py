@@ -18,6 +18,7 @@ from dabench.core import ALL, DabenchError
 
 if TYPE_CHECKING:
     from dabench.run.plan import Environment
+    from dabench.run.plan import Start as Start_
 
 MOST_WORKERS = 8
 
@@ -88,6 +89,8 @@ TargetImages = Annotated[
         help="Bound on the target images that adapt.", callback=_at_least("--target-images", 1, "of 1 or more")
     ),
 ]
+Start = Annotated[str, typer.Option(help="Where training starts: source-model or initial-weights.")]
+Stream = Annotated[str, typer.Option(help="How the test images come: shuffled, or shuffled[batch_size=64].")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.", callback=_a_device)]
 Workers = Annotated[
     int | None,
@@ -123,6 +126,15 @@ def seeds(text: str) -> tuple[int, ...]:
     if re.fullmatch(r"\d+(,\d+)*,?", text) and "," in text:
         return tuple(dict.fromkeys(int(part) for part in text.split(",") if part))
     raise DabenchError(f"--seeds {text}: give a count above 0 such as 3, or seeds such as 0,1,2")
+
+
+def start(text: str) -> Start_:
+    """Where a method's training starts."""
+    from dabench.run.plan import Start
+
+    if text not in tuple(Start):
+        raise DabenchError(f"--start {text}: choose {' or '.join(Start)}")
+    return Start(text)
 
 
 def label_budgets(text: str) -> tuple[int, ...]:
