@@ -8,7 +8,7 @@ from dabench.results import store
 from dabench.run import plan, sweep
 from dabench.run import verify as verification
 from dabench.run.plan import Environment, Request
-from dabench.run.verify import Verdict
+from dabench.run.verify import Agreement
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def tamper(results, method, **values):
 def test_the_same_place_gives_the_same_bits(results, verify):
     checks = verify(results)
     assert set(checks) == {"source_only", "finetune_last1[lr=0.01]"}
-    assert {check.verdict for check in checks.values()} == {Verdict.IDENTICAL}
+    assert {check.verdict for check in checks.values()} == {Agreement.IDENTICAL}
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_the_same_place_gives_the_same_bits(results, verify):
 def test_a_tampered_number_is_named(results, verify, column, change, words):
     tamper(results, "source_only", **{column: change})
     checks = verify(results)
-    assert checks["source_only"].verdict is Verdict.DIFFERENT
+    assert checks["source_only"].verdict is Agreement.DIFFERENT
     assert re.fullmatch(words, checks["source_only"].words)
-    assert checks["finetune_last1[lr=0.01]"].verdict is Verdict.IDENTICAL
+    assert checks["finetune_last1[lr=0.01]"].verdict is Agreement.IDENTICAL
 
 
 def test_another_machine_is_held_to_a_tolerance(results, verify):
     tamper(results, "source_only", device=lambda name: "an abacus", accuracy=lambda value: value + 0.01)
     found = verify(results)["source_only"]
-    assert found.verdict is Verdict.WITHIN
+    assert found.verdict is Agreement.WITHIN
     assert found.words.startswith("other device; accuracy -1.00 points")
     tamper(results, "source_only", accuracy=lambda value: value + 0.4)
     found = verify(results)["source_only"]
-    assert found.verdict is Verdict.DIFFERENT
+    assert found.verdict is Agreement.DIFFERENT
     assert found.words.startswith("accuracy: stored")
 
 
@@ -96,7 +96,7 @@ def test_another_machine_is_held_to_a_tolerance(results, verify):
 def test_a_row_of_other_code_is_stale_and_not_run(results, verify, column):
     tamper(results, "source_only", **{column: lambda value: "0123456789abcdef"})
     found = verify(results)["source_only"]
-    assert found.verdict is Verdict.STALE
+    assert found.verdict is Agreement.STALE
     assert column in found.words
     assert found.label == "digits-turned · source_only · seed 0"
 
@@ -104,7 +104,7 @@ def test_a_row_of_other_code_is_stale_and_not_run(results, verify, column):
 def test_hyper_parameters_that_were_changed_in_a_row_are_named(results, verify):
     tamper(results, "finetune_last1", params=lambda text: text.replace("0.01", "0.02"))
     found = verify(results)["finetune_last1[lr=0.01]"]
-    assert found.verdict is Verdict.DIFFERENT
+    assert found.verdict is Agreement.DIFFERENT
     assert found.words == "variant: stored finetune_last1[lr=0.01], now finetune_last1[lr=0.02]"
 
 
@@ -123,7 +123,7 @@ def test_one_task_and_method_can_be_named(swept, verify):
 
 def test_a_task_that_is_not_here_is_said_to_be_so(swept, place):
     (found, *_) = verification.verify(swept, place, (), registry.method_files(), sample=1)
-    assert found.verdict is Verdict.NOT_HERE
+    assert found.verdict is Agreement.NOT_HERE
     assert "no task 'digits-turned'" in found.words
 
 

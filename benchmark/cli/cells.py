@@ -233,7 +233,7 @@ def verify(
         screen.say(f"{check.verdict:<16} {check.label}{check.words and ': '}{check.words}")
     if not any(check.compared for check in checks):
         raise DabenchError("no row could be compared; see the reasons above, and `dabench run --force` for stale ones")
-    raise typer.Exit(1 if any(check.verdict is verify.Verdict.DIFFERENT for check in checks) else 0)
+    raise typer.Exit(1 if any(check.verdict is verify.Agreement.DIFFERENT for check in checks) else 0)
 
 
 def export(

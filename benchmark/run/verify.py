@@ -32,7 +32,7 @@ COMPARED = ("accuracy", "nll", "predictions")
 _WHERE = ("device", "threads", "precision", "version")
 
 
-class Verdict(StrEnum):
+class Agreement(StrEnum):
     """How a stored row fared."""
 
     IDENTICAL = "identical"
@@ -47,12 +47,12 @@ class Check:
     """A stored row, its verdict, and the words for it: what differs (column, stored, now), or why it was not run."""
 
     label: str
-    verdict: Verdict
+    verdict: Agreement
     words: str = ""
 
     @property
     def compared(self) -> bool:
-        return self.verdict in (Verdict.IDENTICAL, Verdict.WITHIN, Verdict.DIFFERENT)
+        return self.verdict in (Agreement.IDENTICAL, Agreement.WITHIN, Agreement.DIFFERENT)
 
 
 def verify(
@@ -82,7 +82,7 @@ def verify(
     changed = {row["key"]: _changed(row, tasks, methods) for row in rows}
     for row in rows:
         if changed[row["key"]]:
-            yield Check(_label(row), Verdict.STALE, f"made by another {', '.join(changed[row['key']])}")
+            yield Check(_label(row), Agreement.STALE, f"made by another {', '.join(changed[row['key']])}")
     fresh = [row for row in rows if not changed[row["key"]]]
     for row in random.Random(draw).sample(fresh, min(sample, len(fresh))):
         yield check(row, environment, tasks, methods)
@@ -148,21 +148,21 @@ def check(
     try:
         planned = rebuild(row, tasks, methods, environment)
     except DabenchError as error:
-        return Check(label, Verdict.NOT_HERE, str(error))
+        return Check(label, Agreement.NOT_HERE, str(error))
     if planned.state is not State.RUN:
-        return Check(label, Verdict.NOT_HERE, planned.reason)
+        return Check(label, Agreement.NOT_HERE, planned.reason)
     if planned.identity["data"] != row["data"]:
-        return Check(label, Verdict.STALE, "made from another data")
+        return Check(label, Agreement.STALE, "made from another data")
     if planned.key != row["key"]:
         columns = [name for name, value in planned.identity.items() if name != "key" and value != row[name]]
         words = "; ".join(_words(name, row[name], planned.identity[name]) for name in columns or ["key"])
-        return Check(label, Verdict.DIFFERENT, words)
+        return Check(label, Agreement.DIFFERENT, words)
     there = replace(environment, threads=row["threads"])
     (ended,) = sweep.compute([planned], there, workers=1, listen=lambda word: None)
     if ended.row is None:
-        return Check(label, Verdict.NOT_HERE, ended.reason)
+        return Check(label, Agreement.NOT_HERE, ended.reason)
     if ended.row["status"] != "ok":
-        return Check(label, Verdict.DIFFERENT, _words("status", "ok", f"{ended.row['status']}: {ended.reason}"))
+        return Check(label, Agreement.DIFFERENT, _words("status", "ok", f"{ended.row['status']}: {ended.reason}"))
     return compare(row, ended.row)
 
 
@@ -172,11 +172,11 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
     elsewhere = [name for name in _WHERE if stored[name] != now[name]]
     differing = [name for name in COMPARED if stored[name] is not None and stored[name] != now[name]]
     if not differing:
-        return Check(label, Verdict.IDENTICAL)
+        return Check(label, Agreement.IDENTICAL)
     if elsewhere:
         differing = [name for name in differing if _distance(name, stored, now) > tolerance(name, stored)]
     if not differing:
-        return Check(label, Verdict.WITHIN, f"other {', '.join(elsewhere)}; " + _apart(stored, now))
+        return Check(label, Agreement.WITHIN, f"other {', '.join(elsewhere)}; " + _apart(stored, now))
     words = []
     for name in differing:
         if name == "predictions":
@@ -184,7 +184,7 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
             words.append(_words(name, "all", f"{share:.2%} of them changed"))
         else:
             words.append(_words(name, repr(stored[name]), repr(now[name])))
-    return Check(label, Verdict.DIFFERENT, "; ".join(words))
+    return Check(label, Agreement.DIFFERENT, "; ".join(words))
 
 
 def _words(column: str, stored: Any, now: Any) -> str:
