@@ -50,6 +50,13 @@ assert "joules" in dabench.results.row.NAMES, dabench.__file__
 assert "| `joules`" in schema.schema_page()
 (back,) = store.load(results).to_pylist()
 assert Row.of(back).joules == 7.5
+
+from dabench.evaluation.leaderboard import Leaderboard
+from dabench.report import markdown, site
+
+board = Leaderboard(markdown.load(results))
+assert board.entries["joules"].tolist() == [7.5]
+assert b'"joules":[7.5]' in site.files(board)["data.js"]
 """
 
 
