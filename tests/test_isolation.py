@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from dabench import registry
 from dabench.core import DabenchError, Stream
+from dabench.models.scripted import Scripted
+from dabench.nn import Classifier
 from dabench.results import store
-from dabench.run import isolation, plan, streams, sweep, worker
+from dabench.run import adaptation, isolation, plan, streams, sweep, worker
 from dabench.run.plan import Environment, Request
 
 
@@ -263,3 +267,16 @@ def test_a_child_that_ends_tells_how():
     process = isolation.start(os._exit, 5)
     process.join(20)
     assert "exit code 5" in isolation.ending(process)
+
+
+def test_a_torchscript_network_is_sent_whole():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = torch.jit.trace(
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)), torch.rand(1, 3, 2, 2)
+        )
+    scripted = Scripted(network, classes=3, channels=3)
+    model = Classifier(scripted, torch.nn.Linear(3, 3), 3, 3, (0.5,) * 3, (0.5,) * 3).eval()
+    received = adaptation.unpacked(adaptation.packed(model), torch.device("cpu"))
+    images = torch.rand(5, 3, 2, 2)
+    assert torch.equal(received(images), model(images))

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from dabench import registry
+from dabench.core import DabenchError
 from dabench.results import store
-from dabench.run import adaptation, cell, devices, plan, recorder, sweep
+from dabench.run import adaptation, cell, devices, plan, recorder, streams, sweep
 from dabench.run.plan import Environment, Request, State
 from dabench.run.task_data import label_budget
 
@@ -124,6 +125,38 @@ def test_a_transductive_protocol_refuses_who_sees_the_labels(tiny_task, place, t
     assert "labels the method would have seen" in cells[0].reason
     sweep.run(cells[:1], place, tmp_path, workers=1, listen=lambda word: None)
     assert states(planned(tiny_task, "finetune_last1", place, tmp_path, protocol="same")) == [State.CACHED]
+
+
+def test_a_start_from_the_initial_weights_is_granted_the_sources_steps_too(tiny_task, place, tmp_path):
+    wish = {"start": plan.Start.INITIAL_WEIGHTS}
+    rows = swept(tiny_task, "dann,tent,eata", place, tmp_path, **wish)
+    assert (rows["dann", 0]["start"], rows["dann", 0]["steps"], rows["dann", 0]["steps_taken"]) == (
+        wish["start"],
+        16,
+        16,
+    )
+    assert {rows[name, 0]["status"] for name in ("tent", "eata")} == {"refused"}
+    assert "does not train on source images" in rows["tent", 0]["reason"]
+    usual = swept(tiny_task, "dann", place, tmp_path / "usual")["dann", 0]
+    assert usual["steps"] == 6
+    assert usual["accuracy_before"] == dann["accuracy_before"]
+
+
+def test_a_stream_of_another_batch_size_is_another_cell(tiny_task, place, tmp_path):
+    rows = [
+        swept(tiny_task, "tent", place, tmp_path / spec, stream=spec)["tent", 0]
+        for spec in ("shuffled", "shuffled[batch_size=20]")
+    ]
+    assert rows[0]["key"] != rows[1]["key"]
+    assert [row["optimizer_steps"] for row in rows] == [1, 5]
+    assert [len(row["curve"]) for row in rows] == [10, 10]
+    assert rows[0]["predictions"] != rows[1]["predictions"]
+
+
+@pytest.mark.parametrize("spec", ["sorted_by_magic", "shuffled[batch_size=0]", "shuffled[", ""])
+def test_a_stream_that_cannot_be_is_refused(spec):
+    with pytest.raises(DabenchError, match="stream"):
+        streams.parse(spec)
 
 
 @pytest.mark.parametrize(

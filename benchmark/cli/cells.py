@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def run(
     stream: options.Stream = "shuffled",
     device: options.Device = "auto",
     workers: options.Workers = None,
+    cell_timeout: options.CellTimeout = None,
     results: options.Results = RESULTS,
     dry_run: options.DryRun = False,
     force: options.Force = False,
@@ -59,7 +61,8 @@ def run(
     with _interruptible():
         planned = plan.plan(request, data, cache, results, force=force)
         place, workers = _prepared(planned, device, workers, data, cache)
-        failed = _carry_out(planned, place, workers, results, dry_run=dry_run, debug=context.obj)
+        limit = math.inf if cell_timeout is None else cell_timeout
+        failed = _carry_out(planned, place, workers, results, limit, dry_run=dry_run, debug=context.obj)
     if all(each.state is plan.State.MISSING for each in planned):
         raise typer.Exit(2)
     raise typer.Exit(1 if failed else 0)
@@ -292,7 +295,14 @@ def _prepared(
 
 
 def _carry_out(
-    planned: Sequence[Planned], place: Environment, workers: int, results: Path, *, dry_run: bool, debug: bool
+    planned: Sequence[Planned],
+    place: Environment,
+    workers: int,
+    results: Path,
+    limit: float = math.inf,
+    *,
+    dry_run: bool,
+    debug: bool,
 ) -> bool:
     """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
     from dabench.results import store
@@ -306,10 +316,12 @@ def _carry_out(
         return False
     _print_groups(planned, (State.REFUSED, State.MISSING))
     store.check_writable(results)
-    return _sweep(planned, place, workers, results, debug=debug)
+    return _sweep(planned, place, workers, results, limit, debug=debug)
 
 
-def _sweep(planned: Sequence[Planned], place: Environment, workers: int, results: Path, *, debug: bool) -> bool:
+def _sweep(
+    planned: Sequence[Planned], place: Environment, workers: int, results: Path, limit: float, *, debug: bool
+) -> bool:
     from dabench.cli import display
     from dabench.results import store
     from dabench.run import sweep
@@ -319,7 +331,7 @@ def _sweep(planned: Sequence[Planned], place: Environment, workers: int, results
     cached = sum(each.state is State.CACHED for each in planned)
     screen.say(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
     with display.watching(waiting, screen.out) as listen:
-        ended = sweep.run(planned, place, results, workers=workers, listen=listen)
+        ended = sweep.run(planned, place, results, workers=workers, listen=listen, cell_timeout=limit)
     keys = {each.key for each in planned}
     rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
     if any(row["status"] == "ok" for row in rows):

@@ -46,8 +46,8 @@ def _at_least(option: str, least: float, wanted: str) -> Callable[[float | None]
 
 
 def _a_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise DabenchError(f"no device '{name}'; choose auto, cpu, cuda or cuda:0")
+    if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d{1,3})?", name):
+        raise DabenchError(f"no device '{name}'; choose auto, cpu, cuda, cuda:0, mps or xpu")
     return name
 
 
@@ -91,7 +91,14 @@ TargetImages = Annotated[
 ]
 Start = Annotated[str, typer.Option(help="Where training starts: source-model or initial-weights.")]
 Stream = Annotated[str, typer.Option(help="How the test images come: shuffled, or shuffled[batch_size=64].")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.", callback=_a_device)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps or xpu.", callback=_a_device)]
+CellTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds after which a method's cell fails; else none.",
+        callback=_at_least("--cell-timeout", 1, "of 1 or more"),
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -167,15 +174,7 @@ def place(device: str, workers: int | None, waiting: int, data: Path, cache: Pat
 
 
 def _device_here(name: str, *, needed: bool) -> str:
-    """The device that the name stands for on this machine; torch is imported only where cells will run."""
-    if name == "cpu" or (name == "auto" and not needed):
-        return "cpu"
-    import torch
+    """The device that the name stands for on this machine; another process imports torch, where cells will run."""
+    from dabench.run import worker
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return "cuda:0" if count else "cpu"
-    index = int(name.partition(":")[2] or 0)
-    if index >= count:
-        raise DabenchError(f"no device '{name}': torch sees {count} CUDA devices here; use --device cpu or auto")
-    return f"cuda:{index}"
+    return "cpu" if name == "auto" and not needed else worker.device_here(name)

@@ -114,28 +114,8 @@ def _entry(name: str, checkpoint: Checkpoint) -> Callable[..., nn.Module]:
 def _scripted(checkpoint: Checkpoint) -> nn.Module:
     """A fixed TorchScript network before a layer that changes nothing yet, so that its logits are its features."""
     import torch
-    from torch import nn
 
-    class Scripted(nn.Module):
-        def __init__(self, network: nn.Module, classes: int) -> None:
-            super().__init__()
-            self.network = network
-            self.classifier = nn.Linear(classes, classes)
-            nn.init.eye_(self.classifier.weight)
-            nn.init.zeros_(self.classifier.bias)
-            channels = checkpoint.image_shape[0]
-            self.pretrained_cfg = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
-
-        def get_classifier(self) -> nn.Module:
-            return self.classifier
-
-        def train(self, mode: bool = True) -> nn.Module:
-            super().train(mode)
-            self.network.eval()  # it is used as it is
-            return self
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.classifier(self.network(images))
+    from dabench.models.scripted import Scripted
 
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -162,4 +142,4 @@ def _scripted(checkpoint: Checkpoint) -> nn.Module:
             f"the TorchScript network {checkpoint.file} gives logits that are not finite for a black picture: its "
             "training diverged; give a checkpoint from before"
         )
-    return Scripted(network, checkpoint.num_classes)
+    return Scripted(network, checkpoint.num_classes, checkpoint.image_shape[0])
