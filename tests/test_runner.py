@@ -130,11 +130,8 @@ def test_a_transductive_protocol_refuses_who_sees_the_labels(tiny_task, place, t
 def test_a_start_from_the_initial_weights_is_granted_the_sources_steps_too(tiny_task, place, tmp_path):
     wish = {"start": plan.Start.INITIAL_WEIGHTS}
     rows = swept(tiny_task, "dann,tent,eata", place, tmp_path, **wish)
-    assert (rows["dann", 0]["start"], rows["dann", 0]["steps"], rows["dann", 0]["steps_taken"]) == (
-        wish["start"],
-        16,
-        16,
-    )
+    dann = rows["dann", 0]
+    assert (dann["start"], dann["steps"], dann["steps_taken"]) == ("initial-weights", 16, 16)
     assert {rows[name, 0]["status"] for name in ("tent", "eata")} == {"refused"}
     assert "does not train on source images" in rows["tent", 0]["reason"]
     usual = swept(tiny_task, "dann", place, tmp_path / "usual")["dann", 0]
