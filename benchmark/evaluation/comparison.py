@@ -59,9 +59,6 @@ class Difference:
             return Verdict.TIED
         return Verdict.BETTER if self.mean > 0 else Verdict.WORSE
 
-    def __neg__(self) -> Difference:
-        return Difference(-self.mean, self.ci, self.p, self.n)
-
 
 @dataclass(frozen=True)
 class Lines:

@@ -197,13 +197,6 @@ class Leaderboard:
         values = self._lines.values
         return ranks.rankings(entries, values, values[self._means["source"].to_numpy()])
 
-    def find(self, **columns: object) -> pd.DataFrame:
-        """The entries that hold these values."""
-        found = self.entries
-        for name, value in columns.items():
-            found = found[found[name] == value]
-        return found
-
     def entries_of(self, keys: Collection[str]) -> list[int]:
         """The numbers of the entries that rows with these keys belong to."""
         rows = self._shown
