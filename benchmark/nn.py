@@ -111,6 +111,27 @@ class DomainCritic(nn.Sequential):
         )
 
 
+class JointFeatures(nn.Module):
+    """Features times predictions: (batch, feature_dim) and (batch, classes) to (batch, width).
+
+    All products where these are 4,096 at most; else `width` = 1,024 random ones, fixed from the start, whose inner
+    products are those of all in expectation (Long et al., NeurIPS 2018).
+    """
+
+    def __init__(self, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        every = feature_dim * num_classes
+        self.width = every if every <= 4096 else 1024
+        if self.width != every:
+            self.register_buffer("of_features", torch.randn(feature_dim, self.width))
+            self.register_buffer("of_predictions", torch.randn(num_classes, self.width))
+
+    def forward(self, features: Tensor, predictions: Tensor) -> Tensor:
+        if hasattr(self, "of_features"):
+            return (features @ self.of_features) * (predictions @ self.of_predictions) / self.width**0.5
+        return (predictions[:, :, None] * features[:, None, :]).flatten(1)
+
+
 class _ReverseGradient(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, features: Tensor, scale: float) -> Tensor:

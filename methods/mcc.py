@@ -31,7 +31,11 @@ class MCC:
 
     def adapt(self, model, target_data):
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.momentum > 0,
         )
         for batch in target_data.batches(model):
             anneal(optimizer, batch.progress)
