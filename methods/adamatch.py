@@ -74,5 +74,5 @@ def align(predictions, source, target):
 
 
 def without_statistics(model, images):
-    """The logits in training mode, computed on copies of the batch norms' running statistics, which so stay as they are."""
+    """The logits in training mode, the batch norms' running statistics left as they are."""
     return functional_call(model, {name: buffer.clone() for name, buffer in model.named_buffers()}, (images,))
