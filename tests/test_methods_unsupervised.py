@@ -99,8 +99,8 @@ def rising(p):
     return 2 / (1 + exp(-10 * p)) - 1
 
 
-# The gradient of a bias before a batch norm is a rounding error, of which Adam makes a whole step; the norm's mean takes
-# it away again.
+# The gradient of a bias before a batch norm is a rounding error, of which Adam makes a whole step; the norm's mean
+# takes it away again.
 IDLE = ("backbone.0.bias", "backbone.1.running_mean", "backbone.4.bias", "backbone.5.running_mean")
 
 
