@@ -97,7 +97,7 @@ def started(arguments):
         (["run", "--target-images", "0"], "--target-images 0"),
         (["run", "--image-size", "0"], "--image-size 0"),
         (["run", "--workers", "0"], "--workers 0"),
-        (["run", "--device", "tpu"], "no device 'tpu'; choose auto, cpu, cuda or cuda:0"),
+        (["run", "--device", "tpu"], "no device 'tpu'; choose auto, cpu, cuda"),
         (["run", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["run", "--protocol", "nope", "--tasks", "fonts-optdigits"], "has no protocol 'nope'; it has: holdout"),
         (["run", "--backbone", "resnet81", "--methods", "tent"], "no backbone 'resnet81'; did you mean 'resnet"),
