@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, adjusted_mutual_info_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -73,6 +75,76 @@ def test_validators_of_three_images_are_those_computed_by_hand():
     near = 1 / (1 + math.exp((0.6 - 2 / math.sqrt(5)) / 0.05))
     first = -(near * math.log(near) + (1 - near) * math.log(1 - near))
     assert validators.snd(TOY) == pytest.approx((2 * first + math.log(2)) / 3, rel=1e-4)
+
+
+def test_mano_is_the_fourth_power_mean_of_the_polynomial_where_the_network_is_unsure():
+    # 1 + z + z^2 / 2 of (0, 2) and (1, -1) is (1, 5) and (2.5, 0.5); less the least, and normalised: 0 and 1.
+    assert validators.mano(Evidence(target_logits=torch.tensor([[0.0, 2], [1, -1]]))) == pytest.approx(0.5**0.25)
+    # (0, 1, 2) gives 1, 2.5 and 5, so 0, 1.5 / 5.5 and 4 / 5.5.
+    mean = (0.0 + (1.5 / 5.5) ** 4 + (4 / 5.5) ** 4) / 3
+    assert validators.mano(Evidence(target_logits=torch.tensor([[0.0, 1, 2]]))) == pytest.approx(mean**0.25)
+
+
+def test_mano_takes_the_softmax_where_the_network_is_sure():
+    sure = torch.tensor([[0.0, 20, 20], [30, 0, 0]])
+    expected = (2 * 0.5**4 + 1) / 6
+    assert validators.mano(Evidence(target_logits=sure)) == pytest.approx(expected**0.25, rel=1e-6)
+
+
+def clusters(classes: list[int], number: int = 3) -> Evidence:
+    """Images at three places of the plane, of which each has two, and the classes predicted for the six."""
+    features = torch.tensor([[0.0, 0], [0, 1], [10, 0], [10, 1], [0, 30], [0, 31]])
+    return Evidence(target_features=features, target_logits=torch.eye(number)[torch.tensor(classes)])
+
+
+def test_predictions_that_agree_with_clusters_score_one_and_a_collapse_scores_nothing():
+    assert validators.class_ami(clusters([0, 0, 1, 1, 2, 2])) == pytest.approx(1)
+    assert validators.class_ami(clusters([2, 2, 0, 0, 1, 1])) == pytest.approx(1)
+    assert validators.class_ami(clusters([0, 0, 0, 0, 0, 0])) == 0
+    half = adjusted_mutual_info_score([0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 2, 2])
+    assert validators.class_ami(clusters([0, 0, 0, 0, 1, 1])) == pytest.approx(half)
+
+
+def test_clusters_are_those_of_scikit_learn_from_the_same_start(evidence):
+    features, predicted = evidence.target_features.numpy(), evidence.target_logits.argmax(1).numpy()
+    start = np.stack([features[predicted == label].mean(0) for label in range(5)])
+    theirs = KMeans(5, init=start, n_init=1, max_iter=validators.CLUSTER_ROUNDS, tol=0).fit(features)
+    assert validators.class_ami(evidence) == pytest.approx(
+        adjusted_mutual_info_score(predicted, theirs.labels_), abs=0.05
+    )
+
+
+def test_domain_knn_counts_neighbours_of_the_own_domain():
+    source, target = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[1.2], [9.0]])
+    # 0's nearest is 1, 1's is 1.2, 5's is 1.2 (at 3.8; 9 is at 4): a third. 1.2's is 1, 9's is 5: none.
+    found = validators.domain_knn(Evidence(target_logits=NOT_GIVEN, source_features=source, target_features=target))
+    assert found == pytest.approx(-1 / 6)
+
+
+def test_mmd_is_that_of_a_double_loop(evidence):
+    source, target = (values.double().numpy() for values in (evidence.source_features, evidence.target_features))
+    points = np.concatenate([source, target])
+    squared = cdist(points, points, "sqeuclidean")
+    width = squared.sum() / (len(points) * (len(points) - 1))
+    kernel = sum(np.exp(-squared / (2 * width * 2.0**k)) for k in range(-3, 2))
+    within, without = kernel[:200, :200].mean() + kernel[200:, 200:].mean(), kernel[:200, 200:].mean()
+    assert validators.mmd(evidence) == pytest.approx(2 * without - within, rel=1e-4)
+
+
+def test_distances_of_the_domains_grow_with_the_shift(evidence):
+    for validator in (validators.mmd, validators.domain_knn):
+        near, far = (replace(evidence, target_features=evidence.target_features + shift) for shift in (0, 3))
+        assert validator(near) > validator(far)
+
+
+def test_reverse_validation_is_a_ridge_regression_on_the_predictions(evidence):
+    target, mean = evidence.target_features.double().numpy(), evidence.target_features.double().mean(0).numpy()
+    length = np.sqrt(((target - mean) ** 2).sum(1).mean())
+    ridge = Ridge(alpha=0.01).fit((target - mean) / length, np.eye(5)[evidence.target_logits.argmax(1)])
+    answers = ridge.predict((evidence.source_features.double().numpy() - mean) / length)
+    expected = accuracy_score(evidence.source_labels, answers.argmax(1))
+    assert validators.reverse(evidence) == pytest.approx(expected)
+    assert validators.reverse(replace(evidence, target_logits=-evidence.target_logits)) < expected
 
 
 def test_a_class_without_images_has_no_accuracy():
@@ -187,6 +259,8 @@ def test_no_source_data_is_read_where_the_setting_grants_none(evidence):
         "bnm",
         "corr_c",
         "snd",
+        "mano",
+        "class_ami",
     }
     assert set(score_all(evidence, may_see_source=True)) == set(VALIDATORS)
 
@@ -249,6 +323,10 @@ def test_missing_evidence_scores_nan():
         "source_accuracy",
         "iwcv",
         "dev",
+        "class_ami",
+        "domain_knn",
+        "mmd",
+        "reverse",
     }
 
 
@@ -336,7 +414,8 @@ def test_every_validator_prefers_a_trained_classifier_of_digits():
         )
 
     barely, trained = evidence_after(1), evidence_after(50)
-    for name in ("source_accuracy", "entropy", "information_maximisation", "bnm", "corr_c", "iwcv", "dev"):
+    # The features of both are the images, so that what looks at features alone has nothing to prefer.
+    for name in VALIDATORS.keys() - {"snd", "domain_knn", "mmd"}:
         assert VALIDATORS[name](trained) > VALIDATORS[name](barely), name
 
 

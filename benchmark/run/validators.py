@@ -3,9 +3,9 @@
 Tensors on one device in, Python floats out; nan where nothing can be computed: outputs that are not finite, too few
 images, evidence that is missing. The global random state is left alone.
 
-**A higher score means a better checkpoint**, so losses and risks are negated. Left out on purpose: MixVal (Hu et al.,
-NeurIPS 2023) and reverse validation, which need forward passes on mixed images or a second training and thus more than
-one pass over the data.
+**A higher score means a better checkpoint**, so losses, risks and distances are negated. Left out on purpose: MixVal
+(Hu et al., NeurIPS 2023), which needs another forward pass, on mixed images, at each checkpoint. Reverse validation is
+had without a second training of the network: a linear classifier on its features is what is trained in reverse.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
+from dabench.nn import gaussian_kernels
 from dabench.run.metrics import accuracy, cross_entropies, usable
 
 SND_TEMPERATURE = 0.05
 SND_IMAGES = 5_000
 RATIO_IMAGES = 5_000
 RATIO_COMPONENTS = 64
+PAIRED_IMAGES = 1_000  # of each domain, where time grows with the square of their number
+CLUSTER_ROUNDS = 20
+MANO_POWER, MANO_THRESHOLD = 4, 5.0
 
 NOT_GIVEN = torch.empty(0)
 
@@ -201,6 +206,103 @@ def dev(evidence: Evidence) -> float:
     return -(weighted.mean() + eta * (weights.mean() - 1)).item()
 
 
+def mano(evidence: Evidence) -> float:
+    """The mean fourth power, its fourth root, of the normalised target logits, in (0, 1] (Xie et al., NeurIPS 2024).
+
+    Normalised by softmax where the network is sure of itself, else by softmax's Taylor polynomial of degree two, whose
+    least value in each row becomes 0: an overconfident softmax says little where predictions are uncertain.
+    """
+    logits = evidence.target_logits.double()
+    if -torch.log_softmax(logits, 1).mean() > MANO_THRESHOLD:
+        normalised = torch.softmax(logits, 1)
+    else:
+        polynomial = 1 + logits + logits.square() / 2
+        polynomial = polynomial - polynomial.amin(1, keepdim=True)
+        normalised = F.normalize(polynomial, p=1, dim=1)
+    return normalised.pow(MANO_POWER).mean().item() ** (1 / MANO_POWER)
+
+
+def class_ami(evidence: Evidence) -> float:
+    """The adjusted mutual information of predicted classes and clusters of the target features (Musgrave et al., 2022).
+
+    k-means of as many clusters as classes, over at most 1,000 images; it starts from the mean features of the predicted
+    classes, and for a class that is never predicted from the image that is farthest from all starts so far.
+    """
+    features = _standardised(_subsample(evidence.target_features, PAIRED_IMAGES))[0].float()
+    predicted = _subsample(evidence.target_logits, PAIRED_IMAGES).argmax(1)
+    present = predicted.unique()
+    centres = torch.stack([features[predicted == label].mean(0) for label in present])
+    distances = torch.cdist(features, centres).amin(1)
+    for _ in range(min(evidence.target_logits.shape[1], len(features)) - len(present)):
+        farthest = features[distances.argmax(), None]
+        centres = torch.cat([centres, farthest])
+        distances = distances.minimum((features - farthest).norm(dim=1))
+    for _ in range(CLUSTER_ROUNDS):
+        clusters = torch.cdist(features, centres).argmin(1)
+        members = F.one_hot(clusters, len(centres)).to(features)
+        means = (members.T @ features) / members.sum(0).clamp_min(1)[:, None]
+        centres = torch.where(members.any(0)[:, None], means, centres)
+    return float(adjusted_mutual_info_score(predicted.cpu().numpy(), clusters.cpu().numpy()))
+
+
+def domain_knn(evidence: Evidence) -> float:
+    """Minus the share of images whose nearest neighbour is of their own domain, the mean over the two domains.
+
+    By Euclidean distance of features, over at most 1,000 images a domain (Musgrave et al., 2022).
+    """
+    source, target = _both(evidence)
+    distances = torch.cdist(torch.cat([source, target]), torch.cat([source, target])).fill_diagonal_(torch.inf)
+    from_source = distances.argmin(1) < len(source)
+    own = from_source[: len(source)].double().mean() + (~from_source[len(source) :]).double().mean()
+    return -own.item() / 2
+
+
+def mmd(evidence: Evidence) -> float:
+    """Minus the squared maximum mean discrepancy of the features, by five Gaussian kernels (Long et al., ICML 2015).
+
+    Over at most 1,000 images a domain.
+    """
+    source, target = _both(evidence)
+    kernel, count = gaussian_kernels(torch.cat([source, target])), len(source)
+    within = kernel[:count, :count].mean() + kernel[count:, count:].mean()
+    return (2 * kernel[:count, count:].mean() - within).item()
+
+
+def reverse(evidence: Evidence) -> float:
+    """The accuracy on source images of a linear classifier that learned the predictions on the target.
+
+    Reverse or circular validation (Zhong et al., ECML PKDD 2010), in which a ridge regression on features, over at most
+    1,000 target images, stands for the second training of the network.
+    """
+    target, scale = _standardised(_subsample(evidence.target_features, PAIRED_IMAGES))
+    source = scale(evidence.source_features)
+    predicted = _subsample(evidence.target_logits, PAIRED_IMAGES).argmax(1)
+    answers = F.one_hot(predicted, evidence.target_logits.shape[1]).to(target)
+    inner = target @ target.T
+    penalty = (0.01 * inner.diagonal().mean()).clamp_min(1e-6)
+    solved = torch.linalg.solve(inner + penalty * torch.eye(len(inner)).to(inner), answers - answers.mean(0))
+    return accuracy(source @ (target.T @ solved) + answers.mean(0), evidence.source_labels)
+
+
+def _both(evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Source and target features, float32, at most 1,000 of each, on one scale around their common mean."""
+    source = _subsample(evidence.source_features, PAIRED_IMAGES)
+    target = _subsample(evidence.target_features, PAIRED_IMAGES)
+    both = _standardised(torch.cat([source, target]))[0].float()
+    return both[: len(source)], both[len(source) :]
+
+
+def _standardised(features: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Float64 features around 0 with a mean squared length of 1, and what brings others to the same scale."""
+    mean = features.double().mean(0)
+    length = (features.double() - mean).square().sum(1).mean().sqrt().clamp_min(1e-30)
+
+    def scale(others: Tensor) -> Tensor:
+        return (others.double() - mean) / length
+
+    return scale(features), scale
+
+
 @dataclass(frozen=True, kw_only=True)
 class Validator:
     """A label-free score: the fields of Evidence it reads, the fewest images that make sense, its paper."""
@@ -225,6 +327,7 @@ class Validator:
 
 
 _PREDICTIONS = ("target_logits",)
+_BOTH_FEATURES = ("source_features", "target_features")
 _BOTH_DOMAINS = ("source_features", "source_logits", "source_labels", "target_features")
 
 VALIDATORS: dict[str, Validator] = {
@@ -254,6 +357,23 @@ VALIDATORS: dict[str, Validator] = {
             fewest_images=4,
         ),
         Validator(name="dev", function=dev, needs=_BOTH_DOMAINS, paper="You et al., ICML 2019", fewest_images=4),
+        Validator(name="mano", function=mano, needs=_PREDICTIONS, paper="Xie et al., NeurIPS 2024"),
+        Validator(
+            name="class_ami",
+            function=class_ami,
+            needs=("target_logits", "target_features"),
+            paper="Musgrave et al., 2022",
+            fewest_images=2,
+        ),
+        Validator(name="domain_knn", function=domain_knn, needs=_BOTH_FEATURES, paper="Musgrave et al., 2022"),
+        Validator(name="mmd", function=mmd, needs=_BOTH_FEATURES, paper="Long et al., ICML 2015", fewest_images=2),
+        Validator(
+            name="reverse",
+            function=reverse,
+            needs=("target_logits", "target_features", "source_features", "source_labels"),
+            paper="Zhong et al., ECML PKDD 2010",
+            fewest_images=2,
+        ),
     )
 }
 
