@@ -9,7 +9,9 @@ import torch
 from safetensors import safe_open
 
 from dabench import cli, registry
+from dabench.core import DabenchError
 
+pytestmark = pytest.mark.timeout(300)  # each export starts a process of its own, which imports torch
 PIXELS = (1, 16, 16)
 
 
@@ -32,7 +34,7 @@ def call(tmp_path_factory):
 def stored(call, tiny_task):
     """Two seeds of some methods, on a network of dabench's and one of timm's."""
     seeds = ["--seeds", "2", "--budget", "0.5", "--workers", "1"]
-    methods = ["--methods", "source_only,adabn,adapternet,tent,finetune_last1"]
+    methods = ["--methods", "source_only,adabn,adapternet,tent,finetune_last1,activation_shaping"]
     assert call("run", "--tasks", tiny_task, *seeds, *methods)[0] == 0
     return tiny_task
 
@@ -111,6 +113,18 @@ def source_model(backbone):
     return build
 
 
+def test_a_model_whose_saved_lines_answer_otherwise_is_refused():
+    from dabench.run import export
+
+    adapted = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    lines = "from safetensors.torch import load_file\nimport torch\nmodel = torch.nn.Sequential(torch.nn.Flatten(), "
+    lines += "torch.nn.Linear(4, 2))"  # of fresh weights
+    with pytest.raises(DabenchError, match="does not answer as the adapted one"):
+        export._prove(lines, adapted, torch.rand(3, 1, 2, 2))
+    with pytest.raises(DabenchError, match="cannot be loaded by the lines that load it: NameError"):
+        export._prove("model", adapted, torch.rand(3, 1, 2, 2))
+
+
 def test_onnx_gives_the_same_logits(call, stored, tmp_path):
     onnx = pytest.importorskip("onnx", "1.16", reason="ONNX is an extra: pip install 'dabench[onnx]'")
     pytest.importorskip("onnxscript", reason="ONNX is an extra: pip install 'dabench[onnx]'")
@@ -132,6 +146,7 @@ def test_onnx_gives_the_same_logits(call, stored, tmp_path):
 @pytest.mark.parametrize(
     ("what", "options", "complaint"),
     [
+        ("activation_shaping", (), "by a hook, which weights do not hold"),
         ("tent", (), "'tent' goes on learning from every picture"),
         ("dann", (), "no result of 'dann' on 'digits-turned' with seed 0"),
         ("source_only", ("--seed", "7"), "--seeds 7,"),

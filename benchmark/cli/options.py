@@ -5,9 +5,9 @@ Nothing here imports torch or pandas, so that help and mistyped options answer a
 
 from __future__ import annotations
 
-import math
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +34,16 @@ def _folder(*parts: str) -> Callable[[], Path]:
     return default
 
 
+MOST = 1_000_000  # of any number asked for: a mistyped one would keep a machine busy for years
+
+
 def _at_least(option: str, least: float, wanted: str) -> Callable[[float | None], float | None]:
-    """A check: the number is finite and not below `least`; None, an option left out, passes."""
+    """A check: the number is not below `least` nor above MOST; None, an option left out, passes."""
 
     def check(value: float | None) -> float | None:
-        if value is not None and not least <= value < math.inf:
+        if value is not None and value > MOST:
+            raise DabenchError(f"{option} {value}: give a number of {MOST:,} at most")
+        if value is not None and not least <= value:
             raise DabenchError(f"{option} {value}: give a number {wanted}")
         return value
 
@@ -128,6 +133,8 @@ RESULTS = Path("results")
 
 def seeds(text: str) -> tuple[int, ...]:
     """`3` is 0, 1, 2; `4,7` is 4 and 7; `5,` is 5 alone."""
+    if re.fullmatch(r"[\d,]+", text) and any(len(part) > 6 for part in text.split(",")):
+        raise DabenchError(f"--seeds {text}: give a count, or seeds, below {MOST:,}")
     if re.fullmatch(r"[1-9]\d*", text):
         return tuple(range(int(text)))
     if re.fullmatch(r"\d+(,\d+)*,?", text) and "," in text:
@@ -170,6 +177,8 @@ def place(device: str, workers: int | None, waiting: int, data: Path, cache: Pat
     device = _device_here(device, needed=waiting > 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = workers or (1 if device != "cpu" else min(cores, MOST_WORKERS))
+    if device == "cpu" and most > cores:
+        warnings.warn(f"--workers {most} share {cores} cores and only wait for each other; leave it out", stacklevel=2)
     return Environment(device, max(1, cores // most), data, cache), max(1, min(most, waiting))
 
 

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 from dabench.core import DabenchError, MissingData
-from dabench.data.official import Dataset, reading
+from dabench.data.official import Dataset, matlab, reading
 from dabench.data.pictures import Picture, pictures_in
 
 _VALIDATION_TAR = "ILSVRC2012_img_val.tar"
@@ -57,7 +57,10 @@ def imagenet(root: Path) -> list[Picture]:
     labels = _imagenet_labels(root / "imagenet")
     if files[0].suffix == ".tar":
         with reading(files[0]), tarfile.open(files[0], "r:") as archive:
+            # Read where they lie: nothing is unpacked, so that no name or link in it leads outside.
             members = [member for member in archive if member.isfile() and member.name.endswith(".JPEG")]
+            if any(member.issparse() for member in members):
+                raise ValueError("it holds sparse files, which the release has not")
         found = [(Path(member.name).name, files[0], member.offset_data, member.size) for member in members]
     else:
         found = [(path.name, path, 0, -1) for path in files if path.suffix == ".JPEG"]
@@ -86,8 +89,6 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 def _imagenet_labels(folder: Path) -> list[int]:
     """The label of each validation ID: the devkit's own class numbers, translated to sorted WordNet IDs."""
-    from scipy.io import loadmat
-
     archive = folder / f"{_DEVKIT}.tar.gz"
     if archive.is_file():
         with reading(archive), tarfile.open(archive, "r:gz") as devkit:
@@ -96,7 +97,7 @@ def _imagenet_labels(folder: Path) -> list[int]:
         archive = folder / _DEVKIT / "data"
         meta, truth = ((archive / name).read_bytes() for name in ("meta.mat", _GROUND_TRUTH))
     with reading(archive):
-        synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        synsets = matlab(io.BytesIO(meta))["synsets"]
         leaves = [entry for entry in synsets if entry["num_children"] == 0]
         numbers = {int(entry["ILSVRC2012_ID"]): str(entry["WNID"]) for entry in leaves}
         order = {wnid: index for index, wnid in enumerate(sorted(numbers.values()))}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from dabench.core import DabenchError, MissingData
+import numpy as np
+
+from dabench.core import DabenchError, Domain, MissingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +47,35 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (
-        OSError,
-        AssertionError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
+        *(OSError, EOFError, AssertionError, AttributeError, RuntimeError, ValueError, TypeError, LookupError),
+        *(ArithmeticError, MemoryError, struct.error, zlib.error, tarfile.TarError, pickle.UnpicklingError),
     ) as error:
         remedy = "the file is truncated or corrupt; delete it and fetch it again"
-        raise DabenchError(f"cannot read {path}: {error or type(error).__name__}; {remedy}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DabenchError(f"cannot read {path}: {reason}; {remedy}") from error
+
+
+def matlab(file: Path | BinaryIO) -> dict[str, Any]:
+    """The variables of a .mat file; raises ValueError for one that scipy does not read."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return loadmat(file, squeeze_me=not isinstance(file, Path))
+    except MatReadError as error:
+        raise ValueError(str(error)) from error
+
+
+def labelled(images: Any, labels: Any, num_classes: int) -> Domain:
+    """The arrays as a domain; raises ValueError unless they are uint8 (n, channels, height, width) and labels (n,)."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+        raise ValueError(f"it holds {images.dtype} {images.shape}, not images of 8 bits")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"it holds {len(images)} images and labels of {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(f"its labels go from {labels.min()} to {labels.max()}, not from 0 to {num_classes - 1}")
+    return Domain(np.ascontiguousarray(images), labels.astype(np.int64))
 
 
 def names_in(text: str) -> tuple[str, ...]:

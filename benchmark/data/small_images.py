@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dabench.core import Domain
-from dabench.data.official import Dataset, existing, reading
+from dabench.data.official import Dataset, existing, labelled, matlab, reading
 
 
 def _mnist_files(root: Path) -> list[Path]:
@@ -26,7 +26,9 @@ def _download_mnist(root: Path) -> None:
 def mnist(root: Path, split: str) -> Domain:
     """MNIST's "train" (60,000) or "test" (10,000) split: (n, 1, 28, 28)."""
     images, labels = _mnist_files(root)[:2] if split == "train" else _mnist_files(root)[2:]
-    return Domain(_idx(images)[:, None], _idx(labels).astype(np.int64))
+    pixels, classes = _idx(images), _idx(labels)
+    with reading(images):
+        return labelled(pixels[:, None], classes, 10)
 
 
 def _idx(path: Path) -> np.ndarray:
@@ -55,7 +57,7 @@ def usps(root: Path, split: str) -> Domain:
     path = _usps_files(root)[split == "test"]
     with reading(path):
         stored = USPS(path.parent, train=split == "train")
-    return Domain(stored.data[:, None], np.array(stored.targets, np.int64))
+        return labelled(stored.data[:, None], np.array(stored.targets), 10)
 
 
 def _svhn_files(root: Path) -> list[Path]:
@@ -71,13 +73,11 @@ def _download_svhn(root: Path) -> None:
 
 def svhn(root: Path, split: str) -> Domain:
     """SVHN's "train" (73,257) or "test" (26,032) split of cropped digits: (n, 3, 32, 32)."""
-    from scipy.io import loadmat
-
     path = _svhn_files(root)[split == "test"]
     with reading(path):
-        stored = loadmat(path)
-        images = np.ascontiguousarray(stored["X"].transpose(3, 2, 0, 1))
-        return Domain(images, stored["y"].ravel().astype(np.int64) % 10)  # the files call zero 10
+        stored = matlab(path)
+        labels = stored["y"].ravel()
+        return labelled(stored["X"].transpose(3, 2, 0, 1), np.where(labels == 10, 0, labels), 10)  # zero is called 10
 
 
 def _cifar10_files(root: Path) -> list[Path]:
@@ -95,10 +95,22 @@ class _ArraysOnly(pickle.Unpickler):
     """CIFAR-10 comes pickled; this reads its arrays and lists and runs nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed = {"_reconstruct": np.zeros(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in the older protocols
+            return _latin1
+        allowed = {"_reconstruct": _RECONSTRUCT, "_frombuffer": _FROM_BUFFER, "ndarray": np.ndarray, "dtype": np.dtype}
         if module.partition(".")[0] != "numpy" or name not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 file does")
         return allowed[name]
+
+
+_RECONSTRUCT = np.zeros(0).__reduce__()[0]
+_FROM_BUFFER = np.zeros(1).__reduce_ex__(5)[0]
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it encodes text as {encoding}, which no CIFAR-10 file does")
+    return text.encode("latin1")
 
 
 def cifar10(root: Path, split: str) -> Domain:
@@ -107,12 +119,11 @@ def cifar10(root: Path, split: str) -> Domain:
     images, labels = [], []
     for path in files[:5] if split == "train" else files[5:]:
         with reading(path), open(path, "rb") as file:
-            try:
-                batch = _ArraysOnly(file, encoding="latin1").load()
-            except pickle.UnpicklingError as error:
-                raise ValueError(str(error)) from error
-            images.append(batch["data"].reshape(-1, 3, 32, 32))
-            labels.append(np.array(batch["labels"], np.int64))
+            batch = _ArraysOnly(file, encoding="latin1").load()
+            stored = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+            some = labelled(stored["data"].reshape(-1, 3, 32, 32), np.array(stored["labels"]), 10)
+            images.append(some.images)
+            labels.append(some.labels)
     return Domain(np.concatenate(images), np.concatenate(labels))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +19,15 @@ from torch import Tensor, nn
 from dabench import __version__, models, registry
 from dabench.core import DabenchError, Setting
 from dabench.models import own
+from dabench.models.networks import classifying_layer, size_of, timm_network
 from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
 from dabench.run import cell, metrics
 from dabench.run.images import predict
 from dabench.run.plan import Cell, Environment, Start
 
+_PROVED = 16  # test images on which the saved model must answer as the adapted one
+_ALIKE = 1e-3  # of the largest logit: another process may sum in another order
 _CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images", "start", "stream")
 
 
@@ -90,7 +96,8 @@ def export(
 ) -> Exported:
     """Adapts the cell anew and writes its model, and the adapter alone where it has one, beside it.
 
-    Raises DabenchError where weights alone would not make the model that was measured.
+    The printed lines are run in a process of their own, and must give the adapted model's answers. Raises DabenchError
+    where weights alone would not make the model that was measured.
     """
     setting = stored.row["setting"]
     name = stored.cell.variant.label
@@ -130,10 +137,52 @@ def export(
         if adapter_file == output:
             raise DabenchError(f"--output {output} is the name of the adapter's own file; choose another")
         files.append(_save(adapter.state_dict(), adapter_file, facts))
+    lines = _snippet(classifier, stored.cell.backbone, shape, output, adapter_code, adapter_file)
+    try:
+        _prove(lines, adapted, run.data.target_test.take(torch.arange(min(_PROVED, len(run.data.target_test)))).cpu())
+    except DabenchError:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
     if onnx is not None:
         files.append(_onnx(adapted, shape, onnx))
-    lines = _snippet(classifier, stored.cell.backbone, shape, output, adapter_code, adapter_file)
     return Exported(tuple(files), accuracy, stored.row["accuracy"], lines)
+
+
+def _check_hooks(adapted: nn.Module, name: str) -> None:
+    """Raises DabenchError where a layer answers by more than its weights."""
+    for path, module in adapted.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise DabenchError(
+                f"'{name}' changes what the layer '{path}' answers by a hook, which weights do not hold, so the saved "
+                "model would not be the measured one; export another method"
+            )
+
+
+@torch.no_grad()
+def _prove(lines: str, adapted: nn.Module, images: Tensor) -> None:
+    """Runs the printed lines in a fresh process; raises DabenchError where their model answers otherwise."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, answers = Path(folder) / "images.safetensors", Path(folder) / "logits.safetensors"
+        safetensors.torch.save_file({"images": images.contiguous()}, pictures)
+        program = f"""{lines}
+import torch
+from safetensors.torch import save_file
+with torch.no_grad():
+    save_file({{"logits": model(load_file({json.dumps(str(pictures))})["images"])}}, {json.dumps(str(answers))})
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip() or "without a message").rpartition("\n")[2]
+            raise DabenchError(f"the saved model cannot be loaded by the lines that load it: {reason}; nothing is kept")
+        logits = safetensors.torch.load_file(answers)["logits"]
+    wanted = adapted(images)
+    scale = wanted.abs().max().item()
+    if logits.shape != wanted.shape or not torch.allclose(logits, wanted, rtol=_ALIKE, atol=_ALIKE * scale):
+        raise DabenchError(
+            "the saved model, loaded in a fresh process, does not answer as the adapted one: it does something that "
+            "its weights do not hold; nothing is kept, export another method"
+        )
 
 
 def _save(weights: dict[str, Tensor], path: Path, facts: dict[str, str]) -> Path:
@@ -171,9 +220,9 @@ def _weights(classifier: Classifier, backbone: str, shape: tuple[int, int, int],
     if backbone in models.OWN_NETS:
         expected = models.build(backbone, classifier.num_classes, shape).state_dict()
     else:
-        network = _timm_network(_architecture(backbone), classifier.num_classes, shape)
+        network = timm_network(_architecture(backbone), classifier.num_classes, shape)
         expected = network.state_dict()
-        place = next(path for path, module in network.named_modules() if module is network.get_classifier())
+        place, _ = classifying_layer(backbone, network)
         heads = {name: value for name, value in state.items() if name.startswith("head.")}
         state = {name.removeprefix("backbone."): value for name, value in state.items() if name not in heads}
         for name, value in heads.items():
@@ -191,18 +240,6 @@ def _weights(classifier: Classifier, backbone: str, shape: tuple[int, int, int],
 
 def _shape(state: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(state[name].shape) if name in state else None
-
-
-def _size(architecture: str, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
-    import timm
-
-    return {"img_size": shape[1:]} if timm.get_pretrained_cfg(architecture).fixed_input_size else {}
-
-
-def _timm_network(architecture: str, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-    import timm
-
-    return timm.create_model(architecture, num_classes=num_classes, in_chans=shape[0], **_size(architecture, shape))
 
 
 # ---------------------------------------------------------------------------------------------------- the snippet
@@ -239,13 +276,16 @@ def _snippet(
     """Python that defines `model`: float images in [0, 1] to logits."""
     imports = ["from safetensors.torch import load_file", "from torch import nn"]
     if backbone in models.OWN_NETS:
-        imports = ["from dabench import models", *imports]
-        lines = [f'network = models.build("{backbone}", {classifier.num_classes}, {shape})']
+        imports = ["import torch", "from dabench import models", *imports]
+        lines = [
+            f'network = models.build("{backbone}", {classifier.num_classes}, {shape})',
+            "network.precision = torch.float32",
+        ]
         parts = ["network"]
     else:
         imports = ["import timm", *imports, "from torchvision.transforms import Normalize"]
         name = _architecture(backbone)
-        facts = {"num_classes": classifier.num_classes, "in_chans": shape[0], **_size(name, shape)}
+        facts = {"num_classes": classifier.num_classes, "in_chans": shape[0], **size_of(name, shape)}
         given = ", ".join(f"{key}={value}" for key, value in facts.items())
         lines = [f'network = timm.create_model("{name}", {given})']
         parts = [f"Normalize({_short(classifier.mean)}, {_short(classifier.std)})", "network"]
