@@ -7,6 +7,7 @@ Unsupervised Domain Adaptation, ICML 2020, arXiv:2002.08546.
     pseudo-labels: the nearest centroid, by cosine of [feature, 1]; centroids first of soft, then of these hard labels
 
 Pseudo-labels are taken of all target images at the start of each epoch, in eval mode; training mode is on again after.
+A class that no image has is left out of the next centroids, as in the authors' code.
 beta is .3 as for objects in the paper (.1 for digits). SGD with Nesterov's momentum, annealed. `shot_im` is the same
 without pseudo-labels. Departs from the paper in the source model, which is this harness's: no label smoothing, no
 weight normalisation of the head, no bottleneck.
@@ -59,9 +60,11 @@ def pseudo_labels(model, target_data):
     soft = model.head(features).softmax(1)
     model.train()
     points = normalize(torch.cat([features, torch.ones_like(features[:, :1])], 1))
+    labels = soft.argmax(1)
     for _ in range(2):
+        present = one_hot(labels, soft.shape[1]).any(0)
         centroids = (soft.T @ points) / soft.sum(0).clamp_min(1e-8)[:, None]
-        labels = (points @ normalize(centroids).T).argmax(1)
-        present = one_hot(labels, soft.shape[1]).to(soft)
-        soft = present
+        nearness = (points @ normalize(centroids).T).masked_fill(~present, -torch.inf)
+        labels = nearness.argmax(1)
+        soft = one_hot(labels, soft.shape[1]).to(soft)
     return labels

@@ -22,6 +22,7 @@ from dabench.methods.adacontrast import AdaContrast, info_nce, vote
 from dabench.methods.dine import DINE, level
 from dabench.methods.nrc import NRC, neighbourhood
 from dabench.methods.shot import SHOT
+from dabench.methods.shot import pseudo_labels as pseudo_labels_of_shot
 from dabench.methods.shot_im import SHOTIM
 from dabench.nn import strong
 from dabench.run.images import Pictures
@@ -114,10 +115,12 @@ def pseudo_labels(model):
     features, weights = (values.double().numpy() for values in in_eval_mode(model))
     points = np.hstack([features, np.ones((IMAGES, 1))])
     points /= np.linalg.norm(points, axis=1, keepdims=True)
+    labels = weights.argmax(1)
     for _ in range(2):
-        centroids = weights.T @ points / weights.sum(0)[:, None]
-        labels = np.nanargmin(cdist(points, centroids, "cosine"), axis=1)
-        weights = np.eye(CLASSES)[labels] + 1e-12
+        present = np.unique(labels)
+        centroids = (weights.T @ points)[present] / weights.sum(0)[present, None]
+        labels = present[cdist(points, centroids, "cosine").argmin(1)]
+        weights = np.eye(CLASSES)[labels]
     return torch.from_numpy(labels)
 
 
@@ -132,6 +135,14 @@ def test_shot_moves_the_features_to_sure_and_varied_predictions_near_their_centr
         loss = sure_and_varied(logits) + beta * F.nll_loss(logits.log_softmax(1), labels[batch.target_index])
         descend(model, loss, annealed(0.05, step / 6))
     assert_same(adapted, model)
+
+
+def test_a_class_that_is_never_predicted_gets_no_pseudo_labels(model):
+    with torch.no_grad():
+        model.head.bias[2] = -50
+    labels = pseudo_labels_of_shot(model, data(SHOT(), 1))
+    assert labels.tolist() == pseudo_labels(model).tolist()
+    assert 2 not in labels
 
 
 @pytest.mark.parametrize("method", [SHOT(), SHOTIM()])
