@@ -107,6 +107,14 @@ def setting_of(needs: Needs) -> Setting:
     return _SETTINGS[needs]
 
 
+class Reach(StrEnum):
+    """The lowest part of the classifier that a method works on; where the features are frozen there is none below."""
+
+    FEATURES = "features"
+    BACKBONE = "the backbone's layers"
+    PIXELS = "pixels"
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What `register` records on a method's class."""
@@ -114,22 +122,24 @@ class Declaration:
     name: str
     needs: Needs
     paper: str
+    reach: Reach = Reach.FEATURES
 
     @property
     def setting(self) -> Setting:
         return setting_of(self.needs)
 
 
-def register(*, needs: Needs, paper: str) -> Callable[[MethodClass], MethodClass]:
+def register(*, needs: Needs, paper: str, reach: Reach = Reach.FEATURES) -> Callable[[MethodClass], MethodClass]:
     """Declares a frozen dataclass to be the method named as its file.
 
-    `needs` decides what `target_data` will hold; `paper` is the reference shown beside it.
+    `needs` decides what `target_data` will hold; `paper` is the reference shown beside it;
+    `reach` keeps it from frozen features where it works on what lies below them.
     """
     setting_of(needs)
 
     def declare(method: MethodClass) -> MethodClass:
         name = method.__module__.rpartition(".")[2]
-        method.declaration = Declaration(name, needs, paper)
+        method.declaration = Declaration(name, needs, paper, reach)
         return method
 
     return declare
@@ -147,7 +157,10 @@ def one_of(default: Any, *others: Any) -> Any:
 
 @dataclass(frozen=True)
 class Domain:
-    """Labelled images: uint8 (n, channels, height, width), possibly memory-mapped, and int64 labels (n,)."""
+    """Labelled images: uint8 (n, channels, height, width), possibly memory-mapped, and int64 labels (n,).
+
+    Frozen features, float32 (n, feature_dim), may stand in the images' place.
+    """
 
     images: np.ndarray
     labels: np.ndarray

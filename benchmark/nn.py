@@ -48,9 +48,15 @@ class Classifier(nn.Module):
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """Float32 features (batch, feature_dim) of images in [0, 1], (batch, channels, height, width)."""
+        """Float32 features (batch, feature_dim) of images in [0, 1], (batch, channels, height, width).
+
+        Frozen features (batch, dim) may come in the images' place and are not normalised.
+        """
         Classifier.forward_passes += 1
-        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        if images.ndim == 2:
+            normalised = images
+        else:
+            normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(images.device.type, self.precision if reduced else None, enabled=reduced):
             return self.backbone(normalised).flatten(1).float()

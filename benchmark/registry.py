@@ -25,7 +25,7 @@ from typing import Any
 
 import dabench.methods
 import dabench.tasks
-from dabench.core import DabenchError, Declaration, Needs, Reference, Setting, Task, setting_of
+from dabench.core import DabenchError, Declaration, Needs, Reach, Reference, Setting, Task, setting_of
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Description:
     claim: str
     setting: Setting
     needs: Needs
+    reach: Reach
     paper: str
     parameters: Mapping[str, Any]
     allowed: Mapping[str, Allowed]
@@ -229,6 +230,9 @@ def describe(file: Path) -> Description:
                     claim=text.partition("\n")[0],
                     setting=setting_of(needs),
                     needs=needs,
+                    reach=Reach[ast.unparse(arguments["reach"]).rpartition(".")[2]]
+                    if "reach" in arguments
+                    else Reach.FEATURES,
                     paper=ast.literal_eval(arguments["paper"]),
                     parameters={name: default for name, (default, _) in found.items()},
                     allowed={name: allowed for name, (_, allowed) in found.items()},

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from dabench.core import Needs, NotApplicable, register
+from dabench.core import Needs, NotApplicable, Reach, register
 from dabench.nn import batch_norms
 
 
-@register(needs=Needs.TARGET_IMAGES, paper="Li et al., Pattern Recognition 2018")
+@register(needs=Needs.TARGET_IMAGES, paper="Li et al., Pattern Recognition 2018", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class AdaBN:
     @torch.no_grad()

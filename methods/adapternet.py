@@ -19,11 +19,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, one_of, register
+from dabench.core import Needs, Reach, between, one_of, register
 from dabench.nn import InputAdapted, freeze
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Hazan et al., arXiv:1805.11601")
+@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Hazan et al., arXiv:1805.11601", reach=Reach.PIXELS)
 @dataclass(frozen=True, kw_only=True)
 class AdapterNet:
     lr: float = between(3e-3, 1e-6, 1.0, log=True)

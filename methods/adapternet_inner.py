@@ -18,11 +18,15 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import follow_by, freeze, layers_of
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="future work of Hazan et al., arXiv:1805.11601")
+@register(
+    needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS,
+    paper="future work of Hazan et al., arXiv:1805.11601",
+    reach=Reach.BACKBONE,
+)
 @dataclass(frozen=True, kw_only=True)
 class AdapterNetInner:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

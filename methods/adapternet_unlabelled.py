@@ -17,11 +17,11 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from dabench.core import Needs, between, one_of, register
+from dabench.core import Needs, Reach, between, one_of, register
 from dabench.nn import InputAdapted, diversity, entropy, freeze
 
 
-@register(needs=Needs.TARGET_IMAGES, paper="Hazan et al., arXiv:1805.11601")
+@register(needs=Needs.TARGET_IMAGES, paper="Hazan et al., arXiv:1805.11601", reach=Reach.PIXELS)
 @dataclass(frozen=True, kw_only=True)
 class AdapterNetUnlabelled:
     lr: float = between(3e-3, 1e-6, 1.0, log=True)

@@ -12,11 +12,11 @@ without batch norm is refused.
 
 from dataclasses import dataclass
 
-from dabench.core import Needs, register
+from dabench.core import Needs, Reach, register
 from dabench.nn import batch_norms, freeze, use_batch_statistics
 
 
-@register(needs=Needs.TEST_STREAM, paper="Nado et al., 2020")
+@register(needs=Needs.TEST_STREAM, paper="Nado et al., 2020", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class BN1:
     def adapt(self, model, target_data):

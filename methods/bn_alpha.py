@@ -11,11 +11,11 @@ usual one for batches of one image. No state goes from batch to batch. A backbon
 
 from dataclasses import dataclass
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import batch_norms, freeze, mix_batch_statistics
 
 
-@register(needs=Needs.TEST_STREAM, paper="Schneider et al., NeurIPS 2020")
+@register(needs=Needs.TEST_STREAM, paper="Schneider et al., NeurIPS 2020", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class BNAlpha:
     alpha: float = between(0.1, 0.0, 1.0)

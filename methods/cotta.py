@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import follow, freeze, strong, use_batch_statistics
 
 
-@register(needs=Needs.TEST_STREAM, paper="Wang et al., CVPR 2022")
+@register(needs=Needs.TEST_STREAM, paper="Wang et al., CVPR 2022", reach=Reach.PIXELS)
 @dataclass(frozen=True, kw_only=True)
 class CoTTA:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

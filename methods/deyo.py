@@ -19,13 +19,13 @@ import torch
 from torch import nn
 from torch.nn.functional import fold, unfold
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import entropy, norms_of_the_batch
 
 PATCHES = 4  # along each side
 
 
-@register(needs=Needs.TEST_STREAM, paper="Lee et al., ICLR 2024")
+@register(needs=Needs.TEST_STREAM, paper="Lee et al., ICLR 2024", reach=Reach.PIXELS)
 @dataclass(frozen=True, kw_only=True)
 class DeYO:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

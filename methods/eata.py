@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import entropy_of_sure_and_new, norms_of_the_batch
 
 FISHER_IMAGES = 2000
 
 
-@register(needs=Needs.TEST_STREAM | Needs.SOURCE, paper="Niu et al., ICML 2022")
+@register(needs=Needs.TEST_STREAM | Needs.SOURCE, paper="Niu et al., ICML 2022", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class EATA:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import freeze, mix_batch_statistics, strong
 
 
-@register(needs=Needs.TEST_STREAM, paper="Zhang et al., NeurIPS 2022")
+@register(needs=Needs.TEST_STREAM, paper="Zhang et al., NeurIPS 2022", reach=Reach.PIXELS)
 @dataclass(frozen=True, kw_only=True)
 class MEMO:
     lr: float = between(0.005, 1e-6, 1.0, log=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import entropy_of_sure_and_new, norms_of_the_batch
 
 
-@register(needs=Needs.TEST_STREAM, paper="Press et al., NeurIPS 2023")
+@register(needs=Needs.TEST_STREAM, paper="Press et al., NeurIPS 2023", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class RDumb:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

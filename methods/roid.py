@@ -20,11 +20,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import entropy, norms_of_the_batch, strong
 
 
-@register(needs=Needs.TEST_STREAM, paper="Marsden et al., WACV 2024")
+@register(needs=Needs.TEST_STREAM, paper="Marsden et al., WACV 2024", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class ROID:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

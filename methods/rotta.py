@@ -21,11 +21,11 @@ from math import exp, log
 import torch
 from torch import nn
 
-from dabench.core import Needs, NotApplicable, between, register
+from dabench.core import Needs, NotApplicable, Reach, between, register
 from dabench.nn import entropy, freeze, strong
 
 
-@register(needs=Needs.TEST_STREAM, paper="Yuan et al., CVPR 2023")
+@register(needs=Needs.TEST_STREAM, paper="Yuan et al., CVPR 2023", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class RoTTA:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

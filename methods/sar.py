@@ -18,11 +18,11 @@ from math import log
 import torch
 from torch import nn
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import entropy, norms_of_the_batch
 
 
-@register(needs=Needs.TEST_STREAM, paper="Niu et al., ICLR 2023")
+@register(needs=Needs.TEST_STREAM, paper="Niu et al., ICLR 2023", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class SAR:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

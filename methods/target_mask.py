@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, one_of, register
+from dabench.core import Needs, Reach, between, one_of, register
 from dabench.nn import answer_in_binary, hooked, layers_of
 
 
-@register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Li et al., report, 2024")
+@register(needs=Needs.SOURCE | Needs.TARGET_IMAGES, paper="Li et al., report, 2024", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class TargetMask:
     lr: float = between(0.01, 1e-6, 1.0, log=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dabench.core import Needs, between, one_of, register
+from dabench.core import Needs, Reach, between, one_of, register
 from dabench.nn import entropy, norms_of_the_batch
 
 
-@register(needs=Needs.TEST_STREAM, paper="Wang et al., ICLR 2021")
+@register(needs=Needs.TEST_STREAM, paper="Wang et al., ICLR 2021", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class Tent:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

@@ -34,6 +34,7 @@ def run(
     target_images: options.TargetImages = None,
     start: options.Start = "source-model",
     stream: options.Stream = "shuffled",
+    frozen: options.Frozen = False,
     device: options.Device = "auto",
     workers: options.Workers = None,
     cell_timeout: options.CellTimeout = None,
@@ -57,6 +58,7 @@ def run(
         target_images=ALL if target_images is None else target_images,
         start=options.start(start),
         stream=streams.parse(stream).spec,
+        frozen=frozen,
     )
     with _interruptible():
         planned = plan.plan(request, data, cache, results, force=force)

@@ -94,6 +94,9 @@ TargetImages = Annotated[
         help="Bound on the target images that adapt.", callback=_at_least("--target-images", 1, "of 1 or more")
     ),
 ]
+Frozen = Annotated[
+    bool, typer.Option("--frozen", help="Adapt a bottleneck and head on the pretrained backbone's features.")
+]
 Start = Annotated[str, typer.Option(help="Where training starts: source-model or initial-weights.")]
 Stream = Annotated[str, typer.Option(help="How the test images come: shuffled, or shuffled[batch_size=64].")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps or xpu.", callback=_a_device)]

@@ -53,7 +53,9 @@ def prepare(cell: Cell, environment: Environment, on_step: OnStep) -> Prepared:
     devices.prepare(environment.threads)
     described = registry.describe(cell.variant.file)
     needs = described.needs
-    data = task_data.of_cell(cell.task, cell.protocol, cell.image_size, cell.stream, environment)
+    data = task_data.of_cell(
+        cell.task, cell.protocol, cell.image_size, cell.stream, cell.backbone if cell.frozen else "", environment
+    )
     source, trained_source = source_model(cell, data, environment, on_step)
     recipe = data.task.recipe
     steps = max(1, round(recipe.steps * cell.budget))
@@ -66,7 +68,7 @@ def prepare(cell: Cell, environment: Environment, on_step: OnStep) -> Prepared:
         answers = predict(source.model, granted["target"])[0].softmax(1).cpu().numpy()
     if needs & Needs.SOURCE_ANSWERS or cell.start is Start.INITIAL_WEIGHTS:
         with devices.seeded(cell.seed, torch.device(environment.device)):
-            model = network(cell.backbone, data.task, environment)
+            model = network(cell, data, environment)
     job = Job(
         variant=cell.variant,
         recipe=recipe,

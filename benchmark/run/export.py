@@ -28,7 +28,7 @@ from dabench.run.plan import Cell, Environment, Start
 
 _PROVED = 16  # test images on which the saved model must answer as the adapted one
 _ALIKE = 1e-3  # of the largest logit: another process may sum in another order
-_CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images", "start", "stream")
+_CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images", "start", "stream", "frozen")
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def export(
     name = stored.cell.variant.label
     if setting == Setting.TEST_TIME:
         raise DabenchError(f"'{name}' goes on learning from every picture, so there is no finished model to export")
+    if stored.cell.frozen:
+        raise DabenchError(f"'{name}' was adapted on frozen features; export a cell that was run without --frozen")
     # As many threads as then: with others the source model would be another draw of the same recipe.
     run = cell.adapt(stored.cell, replace(place, threads=stored.row["threads"]), on_step)
     logits, _ = predict(run.adapted, run.data.target_test)

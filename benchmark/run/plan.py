@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dabench import data, fingerprints, registry
-from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Setting, Stream, Task
+from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Reach, Setting, Stream, Task
 from dabench.results import store
 
 
@@ -38,7 +38,7 @@ class Cell:
 
     `task` is the words by which `registry.task` finds it; `labels` counts target labels a class (ALL, or 0 for a
     method that sees none); `target_images` bounds the images that adapt (ALL for no bound); `stream` is the order of
-    the test images, as dabench.run.streams reads it.
+    the test images, as dabench.run.streams reads it; `frozen` means that the backbone only gives features.
     """
 
     task: str
@@ -52,6 +52,7 @@ class Cell:
     seed: int
     start: Start = Start.SOURCE_MODEL
     stream: str = Stream().spec
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Request:
     target_images: int = ALL
     start: Start = Start.SOURCE_MODEL
     stream: str = Stream().spec
+    frozen: bool = False
 
 
 class State(StrEnum):
@@ -130,7 +132,7 @@ def plan(
             missing, images = str(error), ""
         for variant in request.methods:
             described = registry.describe(variant.file)
-            refusal = _refusal(task, protocol, described, request.start)
+            refusal = _refusal(task, protocol, described, request.start) or _refusal_of_frozen(task, described, request)
             for cell in _cells(request, spec, task, variant, described.needs):
                 identity = _identity(cell, task, described, images)
                 if stored.get(identity["key"]) in ("ok", "refused"):
@@ -161,6 +163,7 @@ def _cells(request: Request, spec: str, task: Task, variant: registry.Variant, n
                 seed=seed,
                 start=request.start,
                 stream=request.stream,
+                frozen=request.frozen,
             )
 
 
@@ -182,6 +185,24 @@ def _refusal(task: Task, protocol: Protocol, described: registry.Description, st
     return ""
 
 
+# dabench's own networks have no published weights, so their features would be noise.
+_UNPUBLISHED = ("lenet", "lenet_bn", "dtn", "resnet8", "resnet20")
+
+
+def _refusal_of_frozen(task: Task, described: registry.Description, request: Request) -> str:
+    """Why the method has no place on the task's frozen features, or nothing."""
+    if not request.frozen:
+        return ""
+    backbone = request.backbone or task.backbone
+    if backbone in _UNPUBLISHED:
+        return f"'{backbone}' has no published weights whose features could be frozen; name a --backbone of timm's"
+    if task.pretrained:
+        return f"the source model of '{task.name}' is the pretrained network itself; frozen, nothing of it would adapt"
+    if described.reach is not Reach.FEATURES:
+        return f"it works on {described.reach}, and the features are frozen"
+    return ""
+
+
 def _identity(cell: Cell, task: Task, described: registry.Description, images: str) -> dict[str, Any]:
     params = {**described.parameters, **dict(cell.variant.given)}
     known = {
@@ -199,7 +220,7 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
         "target_images": cell.target_images,
         "start": str(cell.start),
         "stream": cell.stream,
-        "frozen": False,
+        "frozen": cell.frozen,
         "seed": cell.seed,
         "method_code": fingerprints.method_code(described.file),
         "task_code": fingerprints.task_code(task, cell.image_size),

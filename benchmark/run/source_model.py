@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from dabench import fingerprints, models
 from dabench.core import Declaration, Needs, Task
 from dabench.nn import Classifier
-from dabench.run import metrics
+from dabench.run import frozen, metrics
 from dabench.run.devices import seeded
 from dabench.run.images import predict, resident
 from dabench.run.plan import Cell, Environment
@@ -46,7 +46,7 @@ def source_model(cell: Cell, data: TaskData, environment: Environment, on_step: 
     if memory in _models:
         return _models[memory], False
     with seeded(cell.seed, torch.device(environment.device)):
-        model = network(cell.backbone, data.task, environment)
+        model = network(cell, data, environment)
         seconds = math.nan
         if not data.task.pretrained:
             weights = environment.cache / "source" / f"{key}.safetensors"
@@ -68,15 +68,18 @@ def source_model(cell: Cell, data: TaskData, environment: Environment, on_step: 
     return _models[memory], not math.isnan(seconds)
 
 
-def network(backbone: str, task: Task, environment: Environment) -> Classifier:
+def network(cell: Cell, data: TaskData, environment: Environment) -> Classifier:
     """The cell's network before any training on the task: published weights where there are some."""
+    task, device = data.task, torch.device(environment.device)
+    if cell.frozen:
+        return frozen.network(data.source_test.images.shape[1], task.num_classes, device)
     return models.build(
-        backbone,
+        cell.backbone,
         task.num_classes,
         task.image_shape,
-        pretrained=task.pretrained or backbone not in models.OWN_NETS,
+        pretrained=task.pretrained or cell.backbone not in models.OWN_NETS,
         logit_indices=task.logit_indices,
-        device=torch.device(environment.device),
+        device=device,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dabench import data, registry
 from dabench.core import ALL, Domain, Domains, Needs, Stream, Task
+from dabench.run import frozen as frozen_features
 from dabench.run import streams
 from dabench.run.images import Pictures
 from dabench.run.plan import Cell, Environment
@@ -39,10 +40,13 @@ class TaskData:
 
 
 @lru_cache(maxsize=2)
-def of_cell(spec: str, protocol: str, image_size: int, stream: str, environment: Environment) -> TaskData:
-    """The data of a cell's task; the last two tasks are kept."""
+def of_cell(spec: str, protocol: str, image_size: int, stream: str, frozen: str, environment: Environment) -> TaskData:
+    """The data of a cell's task, or its features under the backbone `frozen`; the last two tasks are kept."""
     task = registry.sized(registry.task(spec), image_size)
     domains = task.read(environment.data, environment.cache, task.protocol(protocol))
+    if frozen:
+        domains = frozen_features.features_of(task, domains, frozen, environment)
+        task = replace(task, recipe=frozen_features.recipe_of(task.recipe))
     return task_data(task, domains, torch.device(environment.device), streams.parse(stream))
 
 

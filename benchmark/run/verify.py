@@ -135,6 +135,7 @@ def rebuild(
         target_images=row["target_images"],
         start=Start(row["start"]),
         stream=row["stream"],
+        frozen=row["frozen"],
     )
     (planned,) = plan.plan(request, environment.data, environment.cache, Path(), force=True)
     return planned
