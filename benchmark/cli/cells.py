@@ -44,10 +44,11 @@ def run(
 ) -> None:
     """Run every method on every task that is not stored yet, and store each row the moment it ends."""
     from dabench import registry
+    from dabench.results import suite
     from dabench.run import plan, streams
 
     request = plan.Request(
-        tasks=registry.tasks(tasks),
+        tasks=() if tasks == suite.NAME else registry.tasks(tasks),
         methods=registry.methods(methods),
         seeds=options.seeds(seeds),
         budget=budget,
@@ -60,8 +61,9 @@ def run(
         stream=streams.parse(stream).spec,
         frozen=frozen,
     )
+    requests = plan.of_suite(request) if tasks == suite.NAME else (request,)
     with _interruptible():
-        planned = plan.plan(request, data, cache, results, force=force)
+        planned = [cell for each in requests for cell in plan.plan(each, data, cache, results, force=force)]
         place, workers = _prepared(planned, device, workers, data, cache)
         limit = math.inf if cell_timeout is None else cell_timeout
         failed = _carry_out(planned, place, workers, results, limit, dry_run=dry_run, debug=context.obj)

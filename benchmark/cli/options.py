@@ -56,7 +56,7 @@ def _a_device(name: str) -> str:
     return name
 
 
-Tasks = Annotated[str, typer.Option(help="all, a family, names, name[angle=90], globs, a .toml or .py file.")]
+Tasks = Annotated[str, typer.Option(help="all, suite, a family, names, name[angle=90], globs, a .toml or .py file.")]
 Methods = Annotated[str, typer.Option(help="all, names, globs, name[lr=0.003,depth=7], a .py file; comma-separated.")]
 Results = Annotated[Path, typer.Option(help="Folder of the result rows.")]
 Data = Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from typing import Any
 from dabench import data, fingerprints, registry
 from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Reach, Setting, Stream, Task
 from dabench.results import store
+from dabench.results.suite import SUITE
 
 
 class Start(StrEnum):
@@ -81,6 +82,34 @@ class Request:
     start: Start = Start.SOURCE_MODEL
     stream: str = Stream().spec
     frozen: bool = False
+
+
+def of_suite(request: Request) -> tuple[Request, ...]:
+    """The request for each task of the suite under its own condition, whose options must be left at their defaults.
+
+    Raises DabenchError for one that is not.
+    """
+    for each in fields(Request):
+        if each.name in _OF_SUITE and getattr(request, each.name) != each.default:
+            option = f"--{each.name.replace('_', '-')}"
+            raise DabenchError(f"the suite fixes the {each.name.replace('_', ' ')} of each task; leave out {option}")
+    return tuple(
+        replace(
+            request,
+            tasks=registry.tasks(scenario.task),
+            budget=scenario.budget,
+            backbone=scenario.backbone,
+            image_size=scenario.image_size,
+            protocol=scenario.protocol,
+            target_images=scenario.target_images,
+            start=Start(scenario.start),
+            stream=scenario.stream,
+        )
+        for scenario in SUITE
+    )
+
+
+_OF_SUITE = ("budget", "backbone", "image_size", "protocol", "target_images", "start", "stream")
 
 
 class State(StrEnum):

@@ -1,0 +1,104 @@
+"""The suite: the tasks that the leaderboard's first tables are about, each under its one condition.
+
+It is what `dabench run --tasks suite` computes and what the leaderboard and the site show first. Everything else that
+is stored (other networks, sizes, budgets, streams) stands on the page of its task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "suite"  # what --tasks calls it
+
+
+class Change(StrEnum):
+    """What is different in the target domain."""
+
+    CAMERA = "camera"
+    CORPUS = "corpus"
+    STYLE = "style"
+    CORRUPTION = "corruption"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A task of the suite under its one condition; the fields are named as the columns of a row, `change` aside.
+
+    Methods that use target labels may be given any number of them.
+    """
+
+    task: str
+    change: Change
+    protocol: str
+    backbone: str
+    image_size: int
+    budget: float = 1.0
+    target_images: int = -1
+    start: str = "source-model"
+    stream: str = "shuffled"
+    frozen: bool = False
+
+    @property
+    def condition(self) -> str:
+        """Network, size and budget in words, for the head of a column."""
+        reduced = "" if self.budget == 1 else f", {100 * self.budget:g} % of the steps"
+        return f"{self.backbone}, {self.image_size} px{reduced}"
+
+    def among(self, rows: pd.DataFrame) -> pd.Series:
+        """Which of some rows or entries are of this scenario."""
+        return (rows[_CONDITION] == [getattr(self, name) for name in _CONDITION]).all(axis=1)
+
+
+_CONDITION = [each.name for each in fields(Scenario) if each.name != "change"]
+
+
+def _digits(source: str, target: str, protocol: str, backbone: str) -> Scenario:
+    return Scenario(
+        task=f"{source}-{target}", change=Change.CORPUS, protocol=protocol, backbone=backbone, image_size=28
+    )
+
+
+def _camera(task: str, protocol: str, backbone: str, image_size: int, budget: float = 1.0) -> Scenario:
+    return Scenario(
+        task=task, change=Change.CAMERA, protocol=protocol, backbone=backbone, image_size=image_size, budget=budget
+    )
+
+
+# LeNet as it was, without batch norm, is the network of the founding papers on MNIST and USPS. Where a full training
+# would take hours a cell on a processor, the share of the steps that every method is given is part of the condition.
+SUITE: tuple[Scenario, ...] = (
+    _camera("shapes-rotated", "holdout", "resnet8", 32),
+    _camera("shapes-power", "holdout", "resnet8", 32),
+    _camera("cifar10-rotated", "official", "resnet20", 32, 0.25),
+    _camera("cifar10-power", "official", "resnet20", 32, 0.25),
+    _camera("imagenet-rotated", "camera", "tf_efficientnet_lite0", 160, 0.04),
+    _camera("imagenet-power", "camera", "tf_efficientnet_lite0", 160, 0.04),
+    _digits("optdigits", "fonts", "holdout", "lenet_bn"),
+    _digits("fonts", "optdigits", "holdout", "lenet_bn"),
+    _digits("mnist", "usps", "full", "lenet"),
+    _digits("usps", "mnist", "full", "lenet"),
+    *(
+        Scenario(
+            task=f"pacs-art-{style}",
+            change=Change.STYLE,
+            protocol="holdout",
+            backbone="tf_efficientnet_lite0",
+            image_size=112,
+            budget=0.1,
+        )
+        for style in ("cartoon", "photo", "sketch")
+    ),
+)
+
+
+def within(rows: pd.DataFrame) -> pd.Series:
+    """Which of some rows or entries are of the suite."""
+    found = rows["task"].isna()
+    for scenario in SUITE:
+        found |= scenario.among(rows)
+    return found
