@@ -277,7 +277,9 @@ def test_adda_teaches_a_target_encoder_to_pass_for_the_sources(model):
     adapted = adapt(method, model, 3)
     critic = from_seed_0(lambda: DomainCritic(model.feature_dim, 16))
     source_model = copy.deepcopy(model).eval()
-    judge, encoder = torch.optim.Adam(critic.parameters(), 1e-3), torch.optim.Adam(model.backbone.parameters(), 1e-3)
+    judge, encoder = (
+        torch.optim.Adam(part.parameters(), 1e-3, betas=(0.5, 0.999)) for part in (critic, model.backbone)
+    )
     truth = torch.tensor([1.0] * BATCH + [0.0] * BATCH)
     for batch in drawn(method, model, 3):
         source, target = source_model.features(batch.source_images).detach(), model.features(batch.target_images)
