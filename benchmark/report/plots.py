@@ -19,6 +19,7 @@ from dabench.evaluation.comparison import Verdict
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.evaluation.rankings import Ranking
 from dabench.evaluation.tables import BASELINE, CONDITIONS, LABELLED, UNLABELLED, UPPER_BOUND
+from dabench.report.palette import LOOKS
 from dabench.report.wording import bounded, spread
 
 if TYPE_CHECKING:
@@ -26,19 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("svg", "png", "pdf")
-_COLOURS = {  # colour-blind safe (Okabe and Ito)
-    Setting.SOURCE_ONLY: "#666666",
-    Setting.GENERALIZATION: "#56b4e9",
-    Setting.TEST_TIME: "#e69f00",
-    Setting.TEST_TIME_SOURCE: "#b87400",
-    Setting.BLACK_BOX: "#66c2a5",
-    Setting.SOURCE_FREE: "#009e73",
-    Setting.UNSUPERVISED: "#0072b2",
-    Setting.SEMI_SUPERVISED: "#cc79a7",
-    Setting.SEMI_SUPERVISED_SOURCE: "#8c4a73",
-    Setting.SUPERVISED: "#d55e00",
-    Setting.ORACLE: "#000000",
-}
 _MARKERS = "osD^vP*X<>"
 _LEAST_CLOSED = -60.0  # percent; what does more harm would leave no room for the others
 
@@ -165,7 +153,7 @@ def _levels(axes: Axes, level: pd.DataFrame, points: int) -> list[list[str]]:
     order = {str(setting): place for place, setting in enumerate(Setting)}
     for line in sorted(level.itertuples(), key=lambda line: (order[line.setting], line.method)):
         style = {BASELINE: ":", UPPER_BOUND: "-."}.get(line.method, "--")
-        colour = _COLOURS[Setting(line.setting)]
+        colour = LOOKS[Setting(line.setting)].light
         axes.axhline(100 * line.mean, color=colour, linestyle=style, linewidth=1)
         # Lines of one setting share its colour: the name stands at the line.
         axes.annotate(
@@ -227,7 +215,7 @@ def cost(board: Leaderboard, task: str) -> Plot:
     axes.step(front["seconds"], 100 * front["mean"], where="post", color="#bbbbbb", linewidth=1, zorder=0)
     for setting in (setting for setting in Setting if setting in set(shown["setting"])):
         inside = shown[shown["setting"] == setting]
-        axes.scatter(inside["seconds"], 100 * inside["mean"], s=18, color=_COLOURS[setting], label=str(setting))
+        axes.scatter(inside["seconds"], 100 * inside["mean"], s=18, color=LOOKS[setting].light, label=str(setting))
     for line in shown.itertuples():
         axes.annotate(line.method, (line.seconds, 100 * line.mean), (3, 3), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
@@ -269,7 +257,7 @@ def mean_ranks(ranking: Ranking) -> Plot:
     table = ranking.table
     height = np.arange(len(table))
     figure, axes = _axes(7, 0.9 + 0.25 * len(table))
-    colour = _COLOURS[Setting(ranking.setting)]
+    colour = LOOKS[Setting(ranking.setting)].light
     axes.hlines(height, table["rank_low"], table["rank_high"], colors=f"{colour}73", linewidth=2.5)
     axes.scatter(table["rank"], height, s=22, color=colour, zorder=3)
     axes.set_yticks(height, table["method"])
@@ -309,7 +297,7 @@ def gap_closed(rankings: Sequence[Ranking]) -> Plot:
     found = np.array([line[3:] for line in lines]).reshape(-1, 3)
     mean, low, high = np.clip(found.T, left, right)
     height = np.array([at for at, *_ in lines])
-    colours = np.array([_COLOURS[setting] for _, setting, *_ in lines])
+    colours = np.array([LOOKS[setting].light for _, setting, *_ in lines])
     axes.hlines(height, low, high, colors=[f"{colour}73" for colour in colours], linewidth=2.5)
     for marker, inside in (("o", found[:, 0] >= left), ("<", found[:, 0] < left)):
         axes.scatter(mean[inside], height[inside], s=22, marker=marker, c=colours[inside], clip_on=False, zorder=3)
@@ -353,7 +341,7 @@ def validators(board: Leaderboard, family: str) -> Plot:
     for index, setting in enumerate(settings):
         inside = table[table["setting"] == setting].set_index("validator")["regret"].reindex(names)
         at = np.arange(len(names)) + 0.8 * ((index + 0.5) / len(settings) - 0.5)
-        axes.barh(at, 100 * inside, height=0.8 / len(settings), color=_COLOURS[setting], label=str(setting))
+        axes.barh(at, 100 * inside, height=0.8 / len(settings), color=LOOKS[setting].light, label=str(setting))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("accuracy lost against the best checkpoint, points")

@@ -22,6 +22,7 @@ from dabench.evaluation.leaderboard import Leaderboard
 from dabench.registry import Description
 from dabench.report import compare, details, payload, pictures
 from dabench.report.markdown import load
+from dabench.report.palette import LOOKS
 from dabench.results import provenance, store
 from dabench.results.provenance import TODAY, Age
 
@@ -64,6 +65,7 @@ def files(
         "doubts": provenance.summary(age.of({*board.rows["key"], *board.bad["key"]})),
         "newest": max(board.rows["created"], default=""),
         "settings": [str(setting) for setting in Setting],
+        "looks": {str(setting): [look.light, look.dark, look.shape] for setting, look in LOOKS.items()},
         "benches": groups.to_dict("records"),
         "tasks": [payload.task(name, sources.tasks.get(name), board) for name in tasks],
         "methods": [payload.method(name, sources.methods.get(name), board) for name in methods],

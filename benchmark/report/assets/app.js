@@ -13,19 +13,17 @@
   const byTask = new Map(data.tasks.map((task, number) => [task.name, number]));
   const byMethod = new Map(data.methods.map((method, number) => [method.name, number]));
 
-  // Okabe and Ito's colours (style.css), told apart by the colour-blind; a shape says the same again.
-  const LOOK = {
-    "source-only": ["var(--grey)", "circle"], generalization: ["var(--pink)", "cross"], "test-time": ["var(--orange)", "triangle"],
-    "source-free": ["var(--sky)", "square"], unsupervised: ["var(--green)", "diamond"], supervised: ["var(--blue)", "star"],
-    oracle: ["var(--red)", "down"],
-  };
+  // The colours are told apart by the colour-blind; a shape says the same again.
   const SHAPES = {
     circle: "M0-5A5 5 0 1 0 0 5A5 5 0 1 0 0-5Z", square: "M-4.4-4.4H4.4V4.4H-4.4Z", diamond: "M0-6L6 0L0 6L-6 0Z",
     triangle: "M0-6L5.6 4.5H-5.6Z", down: "M0 6L5.6-4.5H-5.6Z",
     cross: "M-1.7-5.5H1.7V-1.7H5.5V1.7H1.7V5.5H-1.7V1.7H-5.5V-1.7H-1.7Z",
     star: "M0-6.2L1.7-2H6.2L2.6.9L3.9 5.4L0 2.8L-3.9 5.4L-2.6.9L-6.2-2H-1.7Z",
   };
-  const look = (setting) => LOOK[setting] || ["var(--grey)", "circle"];
+  const look = (setting) => {
+    const [light, dark, shape] = data.looks[setting];
+    return [`light-dark(${light}, ${dark})`, shape];
+  };
 
   // ------------------------------------------------------------------------------------------ making elements
 
