@@ -370,6 +370,19 @@ def strong(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def predict_target(model: Classifier, target_data: Any) -> tuple[Tensor, Tensor]:
+    """Features (n, feature_dim) and softmax predictions (n, classes) of all target images, in order and in eval mode.
+
+    Leaves the model in training mode: where that is forgotten, the batch norms stand still for the rest of the run.
+    """
+    model.eval()
+    features = torch.cat([model.features(images) for images in target_data.target_images()])
+    predictions = model.head(features).softmax(1)
+    model.train()
+    return features, predictions
+
+
+@torch.no_grad()
 def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Moves the teacher's weights to their exponential moving average over the student's; buffers are copied."""
     for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):

@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import normalize
 
 from dabench.core import Needs, between, register
-from dabench.nn import anneal
+from dabench.nn import anneal, predict_target
 
 
 @register(needs=Needs.TARGET_IMAGES, paper="Yang et al., NeurIPS 2022")
@@ -31,7 +31,8 @@ class AaD:
     beta: float = between(5.0, 0.0, 10.0)
 
     def adapt(self, model, target_data):
-        features, predictions = as_seen_now(model, target_data)
+        features, predictions = predict_target(model, target_data)
+        features = normalize(features)
         optimizer = torch.optim.SGD(
             model.parameters(),
             lr=self.lr,
@@ -53,16 +54,3 @@ class AaD:
             losses = {"attraction": attraction, "dispersion": dispersion}
             batch.minimise(attraction + alpha * dispersion, optimizer, losses=losses)
         return model
-
-
-@torch.no_grad()
-def as_seen_now(model, target_data):
-    """Unit features (n, feature_dim) and predictions (n, classes) of all target images, in eval mode.
-
-    Leaves the model in training mode.
-    """
-    model.eval()
-    features = torch.cat([model.features(images) for images in target_data.target_images()])
-    predictions = model.head(features).softmax(1)
-    model.train()
-    return normalize(features), predictions

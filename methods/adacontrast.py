@@ -20,7 +20,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from dabench.core import Needs, between, register
-from dabench.nn import diversity, follow, strong
+from dabench.nn import diversity, follow, predict_target, strong
 
 
 @register(needs=Needs.TARGET_IMAGES, paper="Chen et al., CVPR 2022")
@@ -33,7 +33,8 @@ class AdaContrast:
     temperature: float = between(0.07, 0.01, 1.0, log=True)
 
     def adapt(self, model, target_data):
-        features, predictions = as_seen_now(model, target_data)
+        features, predictions = predict_target(model, target_data)
+        features = normalize(features)
         teacher = deepcopy(model).requires_grad_(False)
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9, weight_decay=1e-4, nesterov=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, target_data.steps)
@@ -72,16 +73,3 @@ def info_nce(queries, positives, keys, others, temperature):
     different = (queries @ keys.T / temperature).masked_fill(~others, -torch.inf)
     logits = torch.cat([same, different], 1)
     return (logits.logsumexp(1) - same[:, 0]).mean()
-
-
-@torch.no_grad()
-def as_seen_now(model, target_data):
-    """Unit features (n, feature_dim) and predictions (n, classes) of all target images, in eval mode.
-
-    Leaves the model in training mode.
-    """
-    model.eval()
-    features = torch.cat([model.features(images) for images in target_data.target_images()])
-    predictions = model.head(features).softmax(1)
-    model.train()
-    return normalize(features), predictions

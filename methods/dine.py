@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import kl_div
 
 from dabench.core import Needs, between, register
-from dabench.nn import anneal, diversity, entropy
+from dabench.nn import anneal, diversity, entropy, predict_target
 
 
 @register(needs=Needs.TARGET_IMAGES | Needs.SOURCE_ANSWERS, paper="Liang et al., CVPR 2022")
@@ -40,7 +40,7 @@ class DINE:
             anneal(optimizer, progress)
             if int(10 * progress) > tenths:
                 tenths = int(10 * progress)
-                taught = self.ema * taught + (1 - self.ema) * answers(model, target_data)
+                taught = self.ema * taught + (1 - self.ema) * predict_target(model, target_data)[1]
             logits = model(batch.target_images)
             distance = kl_div(
                 logits.log_softmax(1), taught[batch.target_index.to(taught.device)], reduction="batchmean"
@@ -83,12 +83,3 @@ def mixup_distance(model, images, predictions):
     logits = model(share * images + (1 - share) * images[other])
     mixed = share * predictions + (1 - share) * predictions[other]
     return kl_div(logits.log_softmax(1), mixed, reduction="batchmean")
-
-
-@torch.no_grad()
-def answers(model, target_data):
-    """The model's predictions for all target images, (n, classes), in eval mode; leaves it in training mode."""
-    model.eval()
-    predictions = torch.cat([model(images).softmax(1) for images in target_data.target_images()])
-    model.train()
-    return predictions

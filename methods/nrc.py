@@ -20,7 +20,7 @@ import torch
 from torch.nn.functional import normalize
 
 from dabench.core import Needs, between, register
-from dabench.nn import anneal, diversity
+from dabench.nn import anneal, diversity, predict_target
 
 ONE_SIDED = 0.1
 
@@ -35,7 +35,8 @@ class NRC:
     neighbours_of_each: int = between(5, 1, 100)
 
     def adapt(self, model, target_data):
-        features, predictions = as_seen_now(model, target_data)
+        features, predictions = predict_target(model, target_data)
+        features = normalize(features)
         optimizer = torch.optim.SGD(
             model.parameters(),
             lr=self.lr,
@@ -68,16 +69,3 @@ def neighbourhood(features, index, count, count_of_each):
     around = (features[near] @ features.T).topk(min(count_of_each + 1, len(features))).indices[..., 1:]
     mutual = (around == index[:, None, None]).any(2)
     return near, torch.where(mutual, 1.0, ONE_SIDED), around
-
-
-@torch.no_grad()
-def as_seen_now(model, target_data):
-    """Unit features (n, feature_dim) and predictions (n, classes) of all target images, in eval mode.
-
-    Leaves the model in training mode.
-    """
-    model.eval()
-    features = torch.cat([model.features(images) for images in target_data.target_images()])
-    predictions = model.head(features).softmax(1)
-    model.train()
-    return normalize(features), predictions

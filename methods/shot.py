@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from dabench.core import Needs, between, register
-from dabench.nn import anneal, diversity, entropy
+from dabench.nn import anneal, diversity, entropy, predict_target
 
 
 @register(needs=Needs.TARGET_IMAGES, paper="Liang et al., ICML 2020")
@@ -52,13 +52,9 @@ class SHOT:
         return model
 
 
-@torch.no_grad()
 def pseudo_labels(model, target_data):
     """The class of the nearest centroid for each target image, (n,); leaves the model in training mode."""
-    model.eval()
-    features = torch.cat([model.features(images) for images in target_data.target_images()])
-    soft = model.head(features).softmax(1)
-    model.train()
+    features, soft = predict_target(model, target_data)
     points = normalize(torch.cat([features, torch.ones_like(features[:, :1])], 1))
     labels = soft.argmax(1)
     for _ in range(2):
