@@ -1,11 +1,11 @@
+import http.client
 import json
 import re
 import shutil
 import threading
 import time
 import tomllib
-import urllib.error
-import urllib.request
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -296,33 +296,82 @@ def test_the_command_writes_a_site_and_says_where(results, tmp_path, capsys):
     assert (tmp_path / "index.html").is_file()
 
 
-def get(port, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20) as answer:
-        return answer.read()
-
-
-def test_serving_follows_the_rows(results, tmp_path):
-    folder = shutil.copytree(results, tmp_path / "results")
-    server = serve.server(lambda: numbers(folder), lambda: serve.version(folder), 0)
+@contextmanager
+def serving(make, now):
+    """The port of a server that runs."""
+    server = serve.server(make, now, 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        port = server.server_port
-        assert b"live.js" in get(port, "")
-        first = get(port, "version")
-        store.write(folder, [row("usps-mnist", "coral", 0, 0.77)])
-        assert get(port, "version") != first
-        get(port, "index.html")
-        assert b'"coral"' in get(port, "data.js")
-        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-            get(port, "../../etc/passwd")
-        refused.value.close()
-        with pytest.raises(DabenchError, match=r"cannot serve on port \d+: .*choose another with --port"):
-            serve.server(dict, str, port)
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def ask(port, name, method="GET", host=None):
+    """Status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, f"/{name}", headers={"Host": host or f"127.0.0.1:{port}"})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def until(port, name, wanted):
+    """The body once it holds what is wanted."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        body = ask(port, name)[1]
+        if wanted(body):
+            return body
+    raise AssertionError(f"{name} never came")
+
+
+def test_serving_follows_the_rows(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    with serving(lambda: numbers(folder), lambda: serve.version(folder)) as port:
+        until(port, "", lambda body: b"live.js" in body)
+        first = ask(port, "version")[1]
+        store.write(folder, [row("usps-mnist", "coral", 0, 0.77)])
+        until(port, "version", lambda body: body != first)
+        assert b'"coral"' in ask(port, "data.js")[1]
+        with pytest.raises(DabenchError, match=r"cannot serve on port \d+: .*choose another with --port"):
+            serve.server(dict, str, port)
+
+
+def test_a_page_is_answered_before_the_site_is_built():
+    drawn = threading.Event()
+
+    def make():
+        drawn.wait(60)
+        return {"index.html": b"<body>all</body>"}
+
+    with serving(make, lambda: "1") as port:
+        building = ask(port, "")[1]
+        drawn.set()
+        assert b"Reading the results" in building
+        assert until(port, "", lambda body: b"all" in body).endswith(b'<script src="live.js"></script></body>')
+
+
+def test_a_site_that_cannot_be_built_says_why():
+    def make():
+        raise DabenchError("no rows in <results>")
+
+    with serving(make, lambda: "1") as port:
+        until(port, "", lambda body: b"no rows in &lt;results&gt;" in body)
+
+
+def test_the_server_answers_to_its_own_name_alone():
+    with serving(lambda: {"index.html": b"<body></body>", "data.js": b"1"}, lambda: "1") as port:
+        until(port, "", lambda body: b"live.js" in body)
+        assert ask(port, "data.js", host=f"localhost:{port}") == (200, b"1")
+        assert ask(port, "data.js", method="HEAD") == (200, b"")
+        assert ask(port, "../../etc/passwd")[0] == 404
+        for host in (f"attacker.example:{port}", "127.0.0.1", f"127.0.0.1.attacker.example:{port}"):
+            assert ask(port, "data.js", host=host)[0] == 421
 
 
 @pytest.mark.slow

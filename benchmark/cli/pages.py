@@ -138,11 +138,13 @@ def serve(
 ) -> None:
     """Show the site on this machine; it follows a sweep that is running."""
     from dabench.report import serve as serving
-    from dabench.report import site
 
-    server = serving.server(
-        lambda: site.build(results, data, cache, private=pictures), lambda: serving.version(results), port
-    )
+    def build() -> dict[str, bytes]:
+        from dabench.report import site  # slow to import, so beside a server that answers already
+
+        return site.build(results, data, cache, private=pictures)
+
+    server = serving.server(build, lambda: serving.version(results), port)
     screen.say(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C")
     try:
         server.serve_forever()
