@@ -257,6 +257,14 @@ class Camera(typing.Protocol):
         ...
 
 
+class TargetShift(typing.Protocol):
+    """A choice among the target's images by their labels, which changes how often each class is there."""
+
+    def kept(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """The indices of the images that stay, of labels (n,)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One shift scenario: a name, its facts, and the function that loads its domains.
@@ -268,8 +276,8 @@ class Task:
     task's numbers are. The order of `class_names` is the order of the class indices. `pretrained` means
     that the source model is the published network itself, its logits cut to `logit_indices` where those
     are given; or the user's own, where there are `folders`. `class_mean` means that accuracy is the mean over
-    classes, whatever their sizes. Where there is a `camera`, the target is what
-    it sees of the source's pictures.
+    classes, whatever their sizes. Where there is a `camera`, the target is what it sees of
+    the source's pictures; `target_shifts` choose among the target's images.
     """
 
     name: str
@@ -285,6 +293,7 @@ class Task:
     datasets: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     camera: Camera | None = None
+    target_shifts: tuple[TargetShift, ...] = ()
     pretrained: bool = False
     logit_indices: tuple[int, ...] | None = None
     class_mean: bool = False
@@ -308,7 +317,21 @@ class Task:
 
     def read(self, root: Path, cache: Path, protocol: Protocol) -> Domains:
         """The task's images and labels under one protocol."""
-        return self.load(self, root, cache, protocol)
+        domains = self.load(self, root, cache, protocol)
+        for shift in self.target_shifts:
+            # Where the images that adapt are those that score, they stay one domain.
+            shifted = {
+                id(domain): domain[shift.kept(domain.labels, self.num_classes)]
+                for domain in (domains.target_train, domains.target_validation, domains.target_test)
+                if domain is not None
+            }
+            domains = replace(
+                domains,
+                target_train=shifted[id(domains.target_train)],
+                target_validation=shifted.get(id(domains.target_validation)),
+                target_test=shifted[id(domains.target_test)],
+            )
+        return domains
 
     def vary(self, parameter: str, value: float) -> Task:
         """The task with one parameter of its camera changed, as its name then says."""

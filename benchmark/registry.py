@@ -291,7 +291,8 @@ def _tasks_of(file: Path) -> tuple[Task, ...]:
 def tasks(text: str) -> tuple[tuple[str, Task], ...]:
     """The tasks a person named, each with the words that find it again in another process.
 
-    `all`, a family, names, `name[angle=90]`, globs, or a path to a .toml or .py file, comma-separated.
+    `all`, a family, names, `name[angle=90]`, `name[classes=4]`, `name[prior=0.5]`, globs, or a path to a
+    .toml or .py file, comma-separated.
     """
     known = known_tasks()
     families = {task.family for task in known.values()}
@@ -307,23 +308,26 @@ def tasks(text: str) -> tuple[tuple[str, Task], ...]:
             chosen.update((task.name, task) for task in found)
             continue
         name, given = _name_and_parameters(part)
-        if name not in known:
+        if name not in known and name not in families:
             raise _unknown("task", name, [*known, *families])
-        chosen[part] = _varied(known[name], given)
+        for task in known.values():
+            if name in (task.name, task.family):
+                chosen[part.replace(name, task.name, 1)] = _varied(task, given)
     if not chosen:
         raise DabenchError("no task named; give names, a family or `all` to --tasks")
     return tuple(chosen.items())
 
 
 def _varied(task: Task, given: Mapping[str, str]) -> Task:
-    if task.vary is None:
-        raise DabenchError(f"task '{task.name}' has no camera parameters; name it without brackets")
+    """The task with its target's `classes` or `prior` changed, or a parameter of its camera."""
+    from dabench.data.target_shift import TARGET_SHIFTS, with_target_shift
+
     for name, value in given.items():
         try:
             number = float(value)
         except ValueError:
             raise DabenchError(f"{task.name}[{name}={value}]: '{value}' is not a number") from None
-        task = task.vary(name, number)
+        task = with_target_shift(task, name, number) if name in TARGET_SHIFTS else task.vary(name, number)
     return task
 
 
