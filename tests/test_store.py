@@ -184,3 +184,13 @@ def test_a_file_of_another_schema_is_set_aside_like_a_corrupt_one(tmp_path, chan
 def test_classes_reads_what_a_cell_writes_of_few_and_of_many_classes(kind):
     answers = np.array([0, 3, 255, 7])
     assert (store.classes(answers.astype(kind).tobytes(), len(answers)) == answers).all()
+
+
+def test_the_points_of_a_curve_lie_with_their_task_and_folders_of_their_own_are_read_too(tmp_path):
+    point = row(1, task="a-b[angle=90]", status="failed")
+    store.write(tmp_path, [row(0), point])
+    assert [path.name for path in tmp_path.iterdir()] == ["a-b"]
+    (tmp_path / "a-b").rename(tmp_path / "a-b[angle=90]")
+    assert store.statuses(tmp_path) == {"k0": "ok", "k1": "failed"}
+    store.write(tmp_path, [{**point, "status": "ok"}])
+    assert store.statuses(tmp_path) == {"k0": "ok", "k1": "ok"}

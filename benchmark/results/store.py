@@ -1,5 +1,8 @@
 """The results folder: one parquet for each task and method, one row for each cell, written atomically.
 
+The points of a curve, which are tasks whose camera has another value, lie with the task itself, so that no folder's
+name needs the brackets of `name[angle=90]`; folders of earlier versions that have them are read as well.
+
 A row lands the moment its cell ends. A reader never sees half a file, two sweeps may write into one folder, and
 a file that cannot be read is named and set aside so that its cells run again.
 """
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_ORDER = [*(name for name in CELL if name not in ("task", "method")), "key"]
+_ORDER = ["task", *(name for name in CELL if name not in ("task", "method")), "key"]
 
 
 def path_of(results: Path, task: str, method: str) -> Path:
-    """Where the rows of a task and a method lie."""
-    return results / task / f"{method}.parquet"
+    """Where the rows of a task, whatever the values of its camera, and a method lie."""
+    return results / task.partition("[")[0] / f"{method}.parquet"
 
 
 def check_writable(results: Path) -> None:
@@ -152,7 +155,8 @@ def load(results: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
 
 def tables(results: Path, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.Table]:
     """The rows of one file after the other, for columns of which all together would not fit into memory."""
-    for path in sorted(results.glob("*/*.parquet")):
+    # The folders of an earlier version first: of two rows of a key, the later one counts.
+    for path in sorted(results.glob("*/*.parquet"), key=lambda path: ("[" not in path.parent.name, path)):
         table = _open(path, columns)
         if table is not None:
             yield table
