@@ -178,7 +178,8 @@ class Domains:
 
     `source_train` is None where the source is a pretrained network alone; `source_test` then holds the
     undistorted pictures. `target_validation` is None where the release has no such split.
-    `partial` says in words what is missing from the official data ("" where nothing is).
+    `partial` says in words what is missing from the official data ("" where nothing is). `parts` are the lengths of
+    the consecutive parts of `target_test` where each is a shift of its own.
     """
 
     source_train: Domain | None
@@ -187,6 +188,7 @@ class Domains:
     target_test: Domain
     target_validation: Domain | None = None
     partial: str = ""
+    parts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class Reference:
 
 
 class Camera(typing.Protocol):
-    """A frozen dataclass whose fields are numbers, and which sees the world its own way."""
+    """A frozen dataclass which sees the world its own way; those of its fields that are numbers can be varied."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -277,7 +279,8 @@ class Task:
     that the source model is the published network itself, its logits cut to `logit_indices` where those
     are given; or the user's own, where there are `folders`. `class_mean` means that accuracy is the mean over
     classes, whatever their sizes. Where there is a `camera`, the target is what it sees of
-    the source's pictures; `target_shifts` choose among the target's images.
+    the source's pictures; `target_shifts` choose among the target's images. `shifts` names the parts of the test
+    images where each is a shift of its own.
     """
 
     name: str
@@ -297,6 +300,7 @@ class Task:
     pretrained: bool = False
     logit_indices: tuple[int, ...] | None = None
     class_mean: bool = False
+    shifts: tuple[str, ...] = ()
     licence: str = ""
     citation: str = ""
     note: str = ""
@@ -337,7 +341,7 @@ class Task:
         """The task with one parameter of its camera changed, as its name then says."""
         if self.camera is None:
             raise DabenchError(f"task '{self.name}' has no camera to vary; a curve needs one, as imagenet-rotated")
-        known = [entry.name for entry in fields(self.camera)]
+        known = [entry.name for entry in fields(self.camera) if entry.type != "str"]
         if parameter not in known:
             raise DabenchError(f"the camera of '{self.name}' has no '{parameter}'; {nearest(parameter, known)}")
         camera = replace(self.camera, **{parameter: value})

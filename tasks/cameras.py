@@ -24,25 +24,9 @@ IMAGENETTE = Protocol(
 )
 
 
-def load_imagenette(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    train, test = data.imagenette(root, "train"), data.imagenette(root, "val")
-    resize = data.imagenette_resize(root, task.image_shape[1])
-    kept, out = data.held_out(train, 0.1)
-    target = data.decoded(kept + out, cache, task.image_shape, resize, task.camera)
-    missing = (len(train), len(test)) != (9469, 3925)
-    return Domains(
-        source_train=None,
-        source_test=data.decoded(test, cache, task.image_shape, resize),
-        target_train=target[: len(kept)],
-        target_validation=target[len(kept) :],
-        target_test=data.decoded(test, cache, task.image_shape, resize, task.camera),
-        partial=f"{len(train):,} of 9,469 and {len(test):,} of 3,925 pictures" if missing else "",
-    )
-
-
 def load_imagenette1k(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     """The same pictures, each labelled by its class's place among the thousand."""
-    domains = load_imagenette(task, root, cache, protocol)
+    domains = data.load_imagenette(task, root, cache, protocol)
     number = np.array([index for _, index in data.IMAGENETTE_CLASSES.values()])
 
     def numbered(domain: Domain) -> Domain:
@@ -83,7 +67,7 @@ def _imagenette(shift: str) -> Task:
         backbone="resnet18",
         recipe=Recipe(steps=1000, batch_size=32),
         protocols=(IMAGENETTE,),
-        load=load_imagenette,
+        load=data.load_imagenette,
         datasets=("imagenette",),
         camera=CAMERAS[shift](),
         pretrained=True,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dabench import data
-from dabench.core import Domains, Protocol, Recipe, Task
+from dabench.core import Protocol, Recipe, Task
 from dabench.data.cameras import CAMERAS
 
 CAMERA = Protocol(
@@ -13,25 +11,6 @@ CAMERA = Protocol(
     adapts_on="validation pictures 1 to 40,000 (40,001 to 45,000 validate)",
     scores_on="validation pictures 45,001 to 50,000",
 )
-
-_ALL = 50_000
-
-
-def load(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    """Pictures in the order of their IDs; a partial copy is cut at the same fractions."""
-    pictures = data.imagenet(root)
-    first, second = round(0.8 * len(pictures)), round(0.9 * len(pictures))
-    height = task.image_shape[1]
-    resize = round(height * 8 / 7)
-    target = data.decoded(pictures, cache, task.image_shape, resize, task.camera)
-    return Domains(
-        source_train=None,
-        source_test=data.decoded(pictures[second:], cache, task.image_shape, resize),
-        target_train=target[:first],
-        target_validation=target[first:second],
-        target_test=target[second:],
-        partial="" if len(pictures) == _ALL else f"{len(pictures):,} of {_ALL:,} pictures",
-    )
 
 
 def _task(shift: str) -> Task:
@@ -46,7 +25,7 @@ def _task(shift: str) -> Task:
         backbone="vgg16",
         recipe=Recipe(steps=5000, batch_size=32),
         protocols=(CAMERA,),
-        load=load,
+        load=data.load_imagenet,
         datasets=("imagenet",),
         camera=CAMERAS[shift](),
         pretrained=True,

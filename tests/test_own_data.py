@@ -109,9 +109,10 @@ def test_two_folders_and_a_toml_file_are_a_task(declared, run, tmp_path):
     assert found["adapternet"]["labels"] == 10
 
 
-def test_one_folder_and_a_camera_are_a_task(declared, run, tmp_path):
+@pytest.mark.parametrize("camera", ['camera = "rotated"\nangle = 180', 'camera = "fog"\nseverity = 2'])
+def test_one_folder_and_a_camera_are_a_task(camera, declared, run, tmp_path):
     file = declared('backbone = "lenet_bn"')
-    file.write_text(file.read_text().replace('target = "dark"', 'camera = "rotated"\nangle = 180'))
+    file.write_text(file.read_text().replace('target = "dark"', camera))
     assert run(file, "--methods", "source_only")[0] == 0
     assert rows(tmp_path)["source_only"]["task"] == "camera"
 

@@ -1,11 +1,19 @@
 """Pictures and data sets as arrays: what tasks load their domains with."""
 
 from dabench.data.arrays import domain_print, drawn, fingerprint, fitted, seen_by
+from dabench.data.cifar10c import cifar10c
 from dabench.data.contents import manifest
 from dabench.data.datasets import DATASETS, files_of
 from dabench.data.domain_folders import PACS, RELEASES, REST, DomainFolders, load_domain_folders
 from dabench.data.folders import check_task_name, load_folders, task_from_toml
-from dabench.data.imagenets import IMAGENETTE_CLASSES, imagenet, imagenette, imagenette_resize
+from dabench.data.imagenets import (
+    IMAGENETTE_CLASSES,
+    imagenet,
+    imagenette,
+    imagenette_resize,
+    load_imagenet,
+    load_imagenette,
+)
 from dabench.data.mnistm import mnistm, mnistm_partial
 from dabench.data.pictures import (
     HOLDOUT,
@@ -32,6 +40,7 @@ __all__ = [
     "Picture",
     "check_task_name",
     "cifar10",
+    "cifar10c",
     "classes_in",
     "decoded",
     "domain_print",
@@ -46,6 +55,8 @@ __all__ = [
     "left_out",
     "load_domain_folders",
     "load_folders",
+    "load_imagenet",
+    "load_imagenette",
     "manifest",
     "mnist",
     "mnistm",

@@ -4,14 +4,17 @@ Dan Hendrycks, Thomas Dietterich: Benchmarking Neural Network Robustness to Comm
 2019, arXiv:1903.12261.
 
 What chance decides (noise, angles, places) is drawn for each image from a hash of its own pixels, so that a picture is
-corrupted in the same way everywhere. Pictures of less than 64 pixels a side get the strengths of CIFAR-10-C, others those
-of ImageNet-C, whose files are JPEG-compressed besides.
+corrupted in the same way everywhere. Pictures of less than 64 pixels a side get the strengths of CIFAR-10-C, others
+those of ImageNet-C, whose files are JPEG-compressed besides.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
+import os
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
-from scipy.signal import fftconvolve
 
-from dabench.core import DabenchError, MissingData, nearest
+from dabench.core import DabenchError, Domain, MissingData, nearest
+from dabench.data.arrays import domain_print
 
 _AT_ONCE = 256  # images, which bounds the float copies
 _SMALL = 64  # pixels a side, below which the strengths are those of CIFAR-10-C
@@ -62,6 +64,20 @@ class Corruption:
         return corrupted
 
 
+def corrupted(domain: Domain, corruption: Corruption, cache: Path) -> Domain:
+    """The domain's pictures corrupted; done once, then kept in `cache`."""
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    key = hashlib.sha256(repr((domain_print(domain), corruption, code)).encode()).hexdigest()[:24]
+    path = cache / f"{key}.npy"
+    if not path.exists():
+        images = corruption.apply(domain.images)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as file:
+            np.save(file, images)
+        os.replace(file.name, path)
+    return Domain(np.load(path), domain.labels)
+
+
 # ------------------------------------------------------------ corruptions: float32 (n, 3, height, width) in [0, 1]
 
 
@@ -80,6 +96,8 @@ def _impulse_noise(images: np.ndarray, share: float, chances: list[Chance]) -> n
 
 
 def _defocus_blur(images: np.ndarray, disk: tuple[float, float], chances: list[Chance]) -> np.ndarray:
+    from scipy.signal import fftconvolve
+
     kernel = _disk(*disk)
     border = len(kernel) // 2
     padded = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)), "reflect")
@@ -87,7 +105,7 @@ def _defocus_blur(images: np.ndarray, disk: tuple[float, float], chances: list[C
 
 
 def _glass_blur(images: np.ndarray, strength: tuple[float, int, int], chances: list[Chance]) -> np.ndarray:
-    """Blurred, each pixel replaced by a near one, blurred again. The authors meant to swap the two: their code copies."""
+    """Blurred, each pixel replaced by a near one, blurred again. The authors meant to swap: their code copies."""
     sigma, reach, rounds = strength
     pixels = (_blurred(images, sigma) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
     count, height, width = pixels.shape[:3]
@@ -127,7 +145,9 @@ def _frost(images: np.ndarray, strength: tuple[float, float], chances: list[Chan
     frosted = np.empty_like(images)
     for image, chance, place in zip(images, chances, frosted, strict=True):
         photo = _frost_photos(height, width)[chance.integers(5)]  # of six, the last is never drawn in the releases
-        top, left = (chance.integers(high - low + 1) for high, low in zip(photo.shape[1:], (height, width), strict=True))
+        top, left = (
+            chance.integers(high - low + 1) for high, low in zip(photo.shape[1:], (height, width), strict=True)
+        )
         place[:] = strength[0] * image + strength[1] * photo[:, top : top + height, left : left + width]
     return frosted
 
@@ -135,7 +155,7 @@ def _frost(images: np.ndarray, strength: tuple[float, float], chances: list[Chan
 def _fog(images: np.ndarray, strength: tuple[float, float], chances: list[Chance]) -> np.ndarray:
     thickness, decay = strength
     height, width = images.shape[2:]
-    side = max(256, 1 << (max(height, width) - 1).bit_length())
+    side = 1 << (max(height, width) - 1).bit_length()  # 32 for CIFAR-10, 256 for ImageNet, as in the releases
     brightest = images.max((1, 2, 3), keepdims=True)
     plasma = _plasma(side, decay, chances)[:, None, :height, :width]
     return (images + thickness * plasma) * brightest / (brightest + thickness)
@@ -155,6 +175,8 @@ def _contrast(images: np.ndarray, kept: float, chances: list[Chance]) -> np.ndar
 
 def _elastic_transform(images: np.ndarray, strength: tuple[float, float, float], chances: list[Chance]) -> np.ndarray:
     """Three points moved and the picture with them, then each pixel by a smooth random field."""
+    from scipy import ndimage
+
     length, sigma, jitter = strength
     height, width = images.shape[2:]
     reach = min(height, width) // 3
@@ -211,11 +233,15 @@ def _by_pillow(images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
 
 
 def _blurred(images: np.ndarray, sigma: float) -> np.ndarray:
+    from scipy import ndimage
+
     return ndimage.gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest", truncate=4)
 
 
 def _disk(radius: float, alias_blur: float) -> np.ndarray:
-    """A disk that sums to 1, then its edge softened, which near the kernel's own edge adds a little, as in the releases."""
+    """A disk that sums to 1, then softened at its edge, which adds a little, as in the releases."""
+    from scipy import ndimage
+
     reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
     x, y = np.meshgrid(*2 * [np.arange(-reach, reach + 1)])
     disk = (x**2 + y**2 <= radius**2).astype(np.float32)
@@ -290,7 +316,7 @@ def _plasma(side: int, decay: float, chances: list[Chance]) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _frost_photos(height: int, width: int) -> list[np.ndarray]:
-    """Photographs of frost in [0, 1], (3, rows, columns) of that size or larger; a fifth of their size for small images."""
+    """Photographs of frost in [0, 1], (3, rows, columns) of that size or more; a fifth of theirs for small images."""
     from PIL import Image
 
     package = importlib.util.find_spec("imagecorruptions")

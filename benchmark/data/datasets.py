@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dabench.core import Task
 from dabench.data.camelyon17 import CAMELYON17
+from dabench.data.cifar10c import CIFAR10C
 from dabench.data.domain_folders import DOMAIN_FOLDERS
 from dabench.data.domainnet import DOMAINNET
 from dabench.data.imagenet_shifts import SHIFTED_IMAGENETS
@@ -19,6 +20,7 @@ DATASETS = {
     dataset.name: dataset
     for dataset in (
         *SMALL_IMAGES,
+        CIFAR10C,
         MNISTM,
         *DOMAIN_FOLDERS,
         DOMAINNET,

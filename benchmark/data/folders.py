@@ -12,6 +12,7 @@ from typing import Any
 
 from dabench.core import Camera, DabenchError, Domains, Protocol, Recipe, Task, nearest
 from dabench.data.cameras import CAMERAS
+from dabench.data.corruptions import CORRUPTIONS, Corruption
 from dabench.data.pictures import HOLDOUT, TRANSDUCTIVE, classes_in, pictures_in, split
 
 
@@ -38,6 +39,7 @@ _TOML_TYPES = {
     "camera": str,
     "angle": float,
     "exponents": list,
+    "severity": int,
     "backbone": str,
     "checkpoint": str,
     "mean": list,
@@ -57,9 +59,9 @@ def task_from_toml(path: Path) -> Task:
     """The task a TOML file declares: `name`, `source`, and `target` or `camera`.
 
     Folders are relative to the file, `~` is the home folder. Optional: `angle` (rotated), `exponents` (power),
-    `backbone`, `checkpoint` (the source model's own weights, with `mean` and `std` of its images), `protocol`,
-    `image_size`, `source_steps`, `steps`, `batch_size`, `flip`, `crop`. Raises DabenchError that names the file, the
-    key and the remedy; the folders are looked into, and no picture is decoded.
+    `severity` (a corruption), `backbone`, `checkpoint` (the source model's own weights, with `mean` and `std` of its
+    images), `protocol`, `image_size`, `source_steps`, `steps`, `batch_size`, `flip`, `crop`. Raises DabenchError that
+    names the file, the key and the remedy; the folders are looked into, and no picture is decoded.
     """
     try:
         # Windows editors begin a file with a byte-order mark.
@@ -163,7 +165,9 @@ def _check_toml(path: Path, declared: dict[str, Any]) -> None:
         if not declared.get(key):
             raise DabenchError(f"{path}: the key '{key}' is missing; add: {key} = \"...\"")
     if ("target" in declared) == ("camera" in declared):
-        raise DabenchError(f"{path}: give either target (a folder) or camera ({', '.join(CAMERAS)}), not both or none")
+        raise DabenchError(
+            f"{path}: give either target (a folder) or camera ({', '.join([*CAMERAS, *CORRUPTIONS])}), not both or none"
+        )
     check_task_name(declared["name"], path)
 
 
@@ -191,14 +195,17 @@ def _is_number(value: Any) -> bool:
 
 
 def _toml_camera(path: Path, declared: dict[str, Any]) -> Camera:
-    if declared["camera"] not in CAMERAS:
-        raise DabenchError(f"{path}: unknown camera '{declared['camera']}'; {nearest(declared['camera'], CAMERAS)}")
-    camera = CAMERAS[declared["camera"]]()
-    count = len(fields(camera))
-    given = {"rotated": "angle", "power": "exponents"}[declared["camera"]]
-    for key in {"angle", "exponents"} & declared.keys():
+    name, known = declared["camera"], [*CAMERAS, *CORRUPTIONS]
+    if name not in known:
+        raise DabenchError(f"{path}: unknown camera '{name}'; {nearest(name, known)}")
+    given = {"rotated": "angle", "power": "exponents"}.get(name, "severity")
+    for key in sorted({"angle", "exponents", "severity"} & declared.keys()):
         if key != given:
-            raise DabenchError(f"{path}: the camera '{declared['camera']}' has no '{key}'; it takes '{given}'")
+            raise DabenchError(f"{path}: the camera '{name}' has no '{key}'; it takes '{given}'")
+    if name in CORRUPTIONS:
+        return Corruption(name, declared.get("severity", 5))
+    camera = CAMERAS[name]()
+    count = len(fields(camera))
     if given not in declared:
         return camera
     values = declared[given] if given == "exponents" else [declared[given]]

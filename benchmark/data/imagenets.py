@@ -6,9 +6,9 @@ import io
 import tarfile
 from pathlib import Path
 
-from dabench.core import DabenchError, MissingData
+from dabench.core import DabenchError, Domains, MissingData, Protocol, Task
 from dabench.data.official import Dataset, matlab, reading
-from dabench.data.pictures import Picture, pictures_in
+from dabench.data.pictures import Picture, decoded, held_out, pictures_in
 
 _VALIDATION_TAR = "ILSVRC2012_img_val.tar"
 
@@ -17,6 +17,23 @@ _DEVKIT = "ILSVRC2012_devkit_t12"
 
 
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+
+
+def load_imagenet(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    """Pictures in the order of their IDs; a partial copy is cut at the same fractions."""
+    pictures = imagenet(root)
+    first, second = round(0.8 * len(pictures)), round(0.9 * len(pictures))
+    height = task.image_shape[1]
+    resize = round(height * 8 / 7)
+    target = decoded(pictures, cache, task.image_shape, resize, task.camera)
+    return Domains(
+        source_train=None,
+        source_test=decoded(pictures[second:], cache, task.image_shape, resize),
+        target_train=target[:first],
+        target_validation=target[first:second],
+        target_test=target[second:],
+        partial="" if len(pictures) == 50_000 else f"{len(pictures):,} of 50,000 pictures",
+    )
 
 
 def _imagenet_files(root: Path) -> list[Path]:
@@ -142,6 +159,23 @@ def imagenette(root: Path, split: str) -> list[Picture]:
 def imagenette_resize(root: Path, height: int) -> int:
     """What the shorter side becomes before the crop: 8/7 of `height`, or that itself where 224 is stored."""
     return height if _imagenette_folder(root).name.endswith("-224") else round(height * 8 / 7)
+
+
+def load_imagenette(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
+    """The validation pictures as they are for a source; training and validation pictures behind the task's camera."""
+    train, test = imagenette(root, "train"), imagenette(root, "val")
+    resize = imagenette_resize(root, task.image_shape[1])
+    kept, out = held_out(train, 0.1)
+    target = decoded(kept + out, cache, task.image_shape, resize, task.camera)
+    missing = (len(train), len(test)) != (9469, 3925)
+    return Domains(
+        source_train=None,
+        source_test=decoded(test, cache, task.image_shape, resize),
+        target_train=target[: len(kept)],
+        target_validation=target[len(kept) :],
+        target_test=decoded(test, cache, task.image_shape, resize, task.camera),
+        partial=f"{len(train):,} of 9,469 and {len(test):,} of 3,925 pictures" if missing else "",
+    )
 
 
 def _imagenette_files(root: Path) -> list[Path]:
