@@ -9,7 +9,7 @@ from PIL import Image
 
 from dabench import registry
 from dabench.core import DabenchError, Domain, MissingData
-from dabench.data import corruptions
+from dabench.data import effects
 from dabench.data.corruptions import CORRUPTIONS, Corruption, corrupted
 
 EXACT = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
@@ -96,7 +96,7 @@ def test_what_cannot_be_corrupted_is_refused_in_words(make, complaint):
 
 
 def test_frost_says_what_brings_its_photographs(monkeypatch):
-    corruptions._frost_photos.cache_clear()
+    effects.frost_photos.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingData, match=r"pip install 'dabench\[corruptions\]'"):
         Corruption("frost").apply(pictures(1, SMALL))

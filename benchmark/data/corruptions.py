@@ -11,26 +11,34 @@ those of ImageNet-C, whose files are JPEG-compressed besides.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import os
 import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dabench.core import DabenchError, Domain, MissingData, nearest
+from dabench.core import DabenchError, Domain, nearest
+from dabench.data import effects
 from dabench.data.arrays import domain_print
+from dabench.data.effects import (
+    SMALL,
+    Chance,
+    blurred,
+    by_pillow,
+    frost_photos,
+    motion_blurred,
+    plasma,
+    soft_disk,
+    zoomed,
+)
 
 _AT_ONCE = 256  # images, which bounds the float copies
-_SMALL = 64  # pixels a side, below which the strengths are those of CIFAR-10-C
 
-Chance = np.random.Generator
 Corrupt = Callable[[np.ndarray, Any, list[Chance]], np.ndarray]
 
 
@@ -54,7 +62,7 @@ class Corruption:
                 f"{images.dtype} {images.shape}; give the task an image_shape of 3 channels"
             )
         corrupt, small, large = CORRUPTIONS[self.name]
-        strength = (small if max(images.shape[2:]) < _SMALL else large)[int(self.severity) - 1]
+        strength = (small if max(images.shape[2:]) < SMALL else large)[int(self.severity) - 1]
         corrupted = np.empty_like(images)
         for start in range(0, len(images), _AT_ONCE):
             some = images[start : start + _AT_ONCE]
@@ -66,7 +74,7 @@ class Corruption:
 
 def corrupted(domain: Domain, corruption: Corruption, cache: Path) -> Domain:
     """The domain's pictures corrupted; done once, then kept in `cache`."""
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    code = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (__file__, effects.__file__)]
     key = hashlib.sha256(repr((domain_print(domain), corruption, code)).encode()).hexdigest()[:24]
     path = cache / f"{key}.npy"
     if not path.exists():
@@ -98,7 +106,7 @@ def _impulse_noise(images: np.ndarray, share: float, chances: list[Chance]) -> n
 def _defocus_blur(images: np.ndarray, disk: tuple[float, float], chances: list[Chance]) -> np.ndarray:
     from scipy.signal import fftconvolve
 
-    kernel = _disk(*disk)
+    kernel = soft_disk(*disk)
     border = len(kernel) // 2
     padded = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)), "reflect")
     return fftconvolve(padded, kernel[None, None], "valid", axes=(2, 3))
@@ -107,7 +115,7 @@ def _defocus_blur(images: np.ndarray, disk: tuple[float, float], chances: list[C
 def _glass_blur(images: np.ndarray, strength: tuple[float, int, int], chances: list[Chance]) -> np.ndarray:
     """Blurred, each pixel replaced by a near one, blurred again. The authors meant to swap: their code copies."""
     sigma, reach, rounds = strength
-    pixels = (_blurred(images, sigma) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
+    pixels = (blurred(images, sigma) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
     count, height, width = pixels.shape[:3]
     which = np.arange(count)
     shifts = np.stack([chance.integers(-reach, reach, (rounds, height, width, 2)) for chance in chances], axis=3)
@@ -116,25 +124,25 @@ def _glass_blur(images: np.ndarray, strength: tuple[float, int, int], chances: l
             for column in range(width - reach, reach, -1):
                 right, down = shifts[one, row, column].T
                 pixels[:, row, column] = pixels[which, row + down, column + right]
-    return _blurred(pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255, sigma)
+    return blurred(pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255, sigma)
 
 
 def _motion_blur(images: np.ndarray, strength: tuple[int, float], chances: list[Chance]) -> np.ndarray:
     pairs = zip(images, chances, strict=True)
-    return np.stack([_moved(image, *strength, chance.uniform(-45, 45)) for image, chance in pairs])
+    return np.stack([motion_blurred(image, *strength, chance.uniform(-45, 45)) for image, chance in pairs])
 
 
 def _zoom_blur(images: np.ndarray, zooms: np.ndarray, chances: list[Chance]) -> np.ndarray:
-    return (images + sum(_zoomed(images, zoom) for zoom in zooms)) / (len(zooms) + 1)
+    return (images + sum(zoomed(images, zoom) for zoom in zooms)) / (len(zooms) + 1)
 
 
 def _snow(images: np.ndarray, strength: tuple[float, ...], chances: list[Chance]) -> np.ndarray:
     mean, spread, zoom, least, radius, sigma, kept = strength
     layers = np.stack([chance.normal(mean, spread, images.shape[2:]) for chance in chances])[:, None]
-    layers = _zoomed(layers.astype(np.float32), zoom)
+    layers = zoomed(layers.astype(np.float32), zoom)
     layers = np.where(layers < least, 0, layers).clip(0, 1)
     pairs = zip(layers, chances, strict=True)
-    flakes = np.stack([_moved(layer, int(radius), sigma, chance.uniform(-135, -45)) for layer, chance in pairs])
+    flakes = np.stack([motion_blurred(layer, int(radius), sigma, chance.uniform(-135, -45)) for layer, chance in pairs])
     grey = np.tensordot(images, np.float32([0.299, 0.587, 0.114]), (1, 0))[:, None]
     whiter = kept * images + (1 - kept) * np.maximum(images, grey * 1.5 + 0.5)
     return whiter + flakes + flakes[:, :, ::-1, ::-1]
@@ -144,7 +152,7 @@ def _frost(images: np.ndarray, strength: tuple[float, float], chances: list[Chan
     height, width = images.shape[2:]
     frosted = np.empty_like(images)
     for image, chance, place in zip(images, chances, frosted, strict=True):
-        photo = _frost_photos(height, width)[chance.integers(5)]  # of six, the last is never drawn in the releases
+        photo = frost_photos(height, width)[chance.integers(5)]  # of six, the last is never drawn in the releases
         top, left = (
             chance.integers(high - low + 1) for high, low in zip(photo.shape[1:], (height, width), strict=True)
         )
@@ -157,8 +165,8 @@ def _fog(images: np.ndarray, strength: tuple[float, float], chances: list[Chance
     height, width = images.shape[2:]
     side = 1 << (max(height, width) - 1).bit_length()  # 32 for CIFAR-10, 256 for ImageNet, as in the releases
     brightest = images.max((1, 2, 3), keepdims=True)
-    plasma = _plasma(side, decay, chances)[:, None, :height, :width]
-    return (images + thickness * plasma) * brightest / (brightest + thickness)
+    clouds = plasma(side, decay, chances)[:, None, :height, :width]
+    return (images + thickness * clouds) * brightest / (brightest + thickness)
 
 
 def _brightness(images: np.ndarray, more: float, chances: list[Chance]) -> np.ndarray:
@@ -206,7 +214,7 @@ def _pixelate(images: np.ndarray, share: float, chances: list[Chance]) -> np.nda
         few = picture.resize((int(width * share), int(height * share)), Image.Resampling.BOX)
         return few.resize((width, height), Image.Resampling.BOX)
 
-    return _by_pillow(images, coarse)
+    return by_pillow(images, coarse)
 
 
 def _jpeg_compression(images: np.ndarray, quality: int, chances: list[Chance]) -> np.ndarray:
@@ -217,120 +225,7 @@ def _jpeg_compression(images: np.ndarray, quality: int, chances: list[Chance]) -
         picture.save(file, "JPEG", quality=quality)
         return Image.open(file)
 
-    return _by_pillow(images, compressed)
-
-
-# ------------------------------------------------------------------------------------------- what they share
-
-
-def _by_pillow(images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
-    from PIL import Image
-
-    pixels = (images * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-    changed = np.stack([np.asarray(change(Image.fromarray(one))) for one in pixels])
-    # A thousandth more, for what is cut off in the end.
-    return (changed.transpose(0, 3, 1, 2).astype(np.float32) + 1e-3) / 255
-
-
-def _blurred(images: np.ndarray, sigma: float) -> np.ndarray:
-    from scipy import ndimage
-
-    return ndimage.gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest", truncate=4)
-
-
-def _disk(radius: float, alias_blur: float) -> np.ndarray:
-    """A disk that sums to 1, then softened at its edge, which adds a little, as in the releases."""
-    from scipy import ndimage
-
-    reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
-    x, y = np.meshgrid(*2 * [np.arange(-reach, reach + 1)])
-    disk = (x**2 + y**2 <= radius**2).astype(np.float32)
-    disk /= disk.sum()
-    edge = np.exp(-((np.arange(taps) - taps // 2) ** 2) / (2 * alias_blur**2))
-    for axis in (0, 1):
-        disk = ndimage.convolve1d(disk, edge / edge.sum(), axis, mode="mirror")
-    return disk
-
-
-def _moved(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """The mean of the image shifted along one direction, by half a Gaussian; (channels, height, width)."""
-    reach = 2 * radius + 1
-    weights = np.exp(-(np.arange(reach) ** 2) / (2 * sigma**2))
-    down, right = (
-        np.ceil(np.arange(reach) * direction - 0.5).astype(int)
-        for direction in (np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle)))
-    )
-    height, width = image.shape[1:]
-    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), "edge")
-    blurred = np.zeros_like(image)
-    for weight, row, column in zip(weights / weights.sum(), down + reach, right + reach, strict=True):
-        blurred += np.float32(weight) * padded[:, row : row + height, column : column + width]
-    return blurred
-
-
-def _zoomed(images: np.ndarray, zoom: float) -> np.ndarray:
-    """The middle of the images, enlarged to their size by linear interpolation."""
-    rows, columns = (_enlarging(side, float(zoom)) for side in images.shape[2:])
-    return rows @ images @ columns.T
-
-
-@lru_cache(maxsize=64)
-def _enlarging(side: int, zoom: float) -> np.ndarray:
-    """The matrix that enlarges the middle of a line to the line's length."""
-    kept = int(np.ceil(side / zoom))
-    length = round(kept * zoom)
-    first, cut = (side - kept) // 2, (length - side) // 2
-    places = np.arange(length)[cut : cut + side] * (kept - 1) / max(length - 1, 1)
-    below = np.minimum(places.astype(int), kept - 2)
-    matrix = np.zeros((side, side), np.float32)
-    matrix[np.arange(side), first + below] = 1 - (places - below)
-    matrix[np.arange(side), first + below + 1] += places - below
-    return matrix
-
-
-def _plasma(side: int, decay: float, chances: list[Chance]) -> np.ndarray:
-    """Clouds in [0, 1], (images, side, side): the diamond-square algorithm on a torus."""
-    clouds = np.zeros((len(chances), side, side), np.float32)
-    noise = np.stack([chance.uniform(-1, 1, side * side).astype(np.float32) for chance in chances])
-    step, swing, used = side, 100.0, 0
-
-    def wibbled(mean: np.ndarray) -> np.ndarray:
-        nonlocal used
-        count = mean[0].size
-        drawn, used = noise[:, used : used + count].reshape(mean.shape), used + count
-        return mean + swing * swing * drawn
-
-    while step >= 2:
-        half = step // 2
-        corners = clouds[:, ::step, ::step]
-        square = corners + np.roll(corners, -1, 1)
-        clouds[:, half::step, half::step] = wibbled((square + np.roll(square, -1, 2)) / 4)
-        centres = clouds[:, half::step, half::step]
-        above, before = centres + np.roll(centres, 1, 1), centres + np.roll(centres, 1, 2)
-        clouds[:, ::step, half::step] = wibbled((above + corners + np.roll(corners, -1, 2)) / 4)
-        clouds[:, half::step, ::step] = wibbled((before + corners + np.roll(corners, -1, 1)) / 4)
-        step, swing = half, swing / decay
-    clouds -= clouds.min((1, 2), keepdims=True)
-    return clouds / clouds.max((1, 2), keepdims=True)
-
-
-@lru_cache(maxsize=2)
-def _frost_photos(height: int, width: int) -> list[np.ndarray]:
-    """Photographs of frost in [0, 1], (3, rows, columns) of that size or more; a fifth of theirs for small images."""
-    from PIL import Image
-
-    package = importlib.util.find_spec("imagecorruptions")
-    if package is None or not package.submodule_search_locations:
-        raise MissingData("frost needs photographs of frost; pip install 'dabench[corruptions]' brings them")
-    photos = []
-    for path in sorted((Path(package.submodule_search_locations[0]) / "frost").glob("frost*"))[:5]:
-        photo = Image.open(path).convert("RGB")
-        scale = max(width / photo.width, height / photo.height)
-        if scale > 1:
-            photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
-        pixels = np.asarray(photo, np.float32).transpose(2, 0, 1) / 255
-        photos.append(pixels[:, 2::5, 2::5] if max(height, width) < _SMALL else pixels)
-    return photos
+    return by_pillow(images, compressed)
 
 
 def _zooms(*ends: tuple[float, float]) -> tuple[np.ndarray, ...]:

@@ -255,7 +255,10 @@ def decoded(
 @once
 def _decoder() -> str:
     """What could decode the same bytes differently: the code here, pillow, and the code of the cameras."""
-    files = (Path(decoding.__file__), *(Path(__file__).with_name(f"{name}.py") for name in ("cameras", "corruptions")))
+    files = (
+        Path(decoding.__file__),
+        *(Path(__file__).with_name(f"{name}.py") for name in ("cameras", "corruptions", "effects")),
+    )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() + version("pillow")
 
 
