@@ -229,11 +229,14 @@ class Stream:
 
     order: str = "shuffled"
     batch_size: int = 200
+    delta: float = 0.1  # of a correlated one
 
     @property
     def spec(self) -> str:
         """The text that stands in a row, and that `--stream` reads."""
-        return self.order if self.batch_size == Stream.batch_size else f"{self.order}[batch_size={self.batch_size}]"
+        numbers = {"delta": self.delta, "batch_size": self.batch_size}
+        given = [f"{name}={number:g}" for name, number in numbers.items() if number != getattr(Stream, name)]
+        return self.order + (f"[{','.join(given)}]" if given else "")
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ class Thief:
 def test_a_thief_finds_what_was_planted_and_no_test_label(tiny_task, environment, tmp_path, monkeypatch, plant):
     (task,) = (task for _, task in registry.tasks(str(tiny_task)))
     truth = task.read(Path(), Path(), task.protocols[0]).target_test.labels
-    labels = "".join(map(str, truth[streams.order(Stream(), truth)]))
+    labels = "".join(map(str, truth[streams.arrival(Stream(), truth).order]))
     folders = [str(environment.data), str(environment.cache), str(tmp_path / "results")]
     thief = tmp_path / "thief.py"
     thief.write_text(f"{THIEF.format(labels=labels, folders=folders)}\n\n{plant}\n")

@@ -116,6 +116,17 @@ def test_every_batch_size_is_answered_with_finite_logits_down_to_a_last_batch_of
         assert logits.isfinite().all()
 
 
+@pytest.mark.parametrize("variant", stream_methods(), ids=lambda variant: variant.label)
+def test_a_copy_made_before_the_stream_is_as_good_as_a_new_start(model, variant):
+    used = adapted(variant.load(), model, source=[images(0)])
+    start = copy.deepcopy(used)
+    used(images(1))
+    torch.manual_seed(0)
+    expected = adapted(variant.load(), model, source=[images(0)])(images(2))
+    torch.manual_seed(0)
+    torch.testing.assert_close(start(images(2)), expected)
+
+
 @pytest.mark.parametrize(
     "method", [Tent(), ETA(margin=1), SAR(margin=1), DeYO(margin=1, drop=-1), ROID(), RoTTA(memory=8)]
 )

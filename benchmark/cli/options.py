@@ -98,7 +98,7 @@ Frozen = Annotated[
     bool, typer.Option("--frozen", help="Adapt a bottleneck and head on the pretrained backbone's features.")
 ]
 Start = Annotated[str, typer.Option(help="Where training starts: source-model or initial-weights.")]
-Stream = Annotated[str, typer.Option(help="How the test images come: shuffled, or shuffled[batch_size=64].")]
+Stream = Annotated[str, typer.Option(help="How test images come: shuffled, correlated[delta=0.1,batch_size=16], ...")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps or xpu.", callback=_a_device)]
 CellTimeout = Annotated[
     float | None,

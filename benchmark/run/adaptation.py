@@ -6,11 +6,12 @@ to who sent the job alone.
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Job:
 
     `model` is the pickled classifier, `granted` what `TargetData` will hold, `answers` the source model's
     probabilities, `looked_at` the unlabelled images of every checkpoint, `test` the test images in the stream's order.
+    `parts` are the stream's lengths: no batch holds images of two, and where it `resets`, each finds a fresh model.
     """
 
     variant: Variant
@@ -59,6 +61,8 @@ class Job:
     device: str
     threads: int
     stream_batch: int
+    parts: tuple[int, ...]
+    resets: bool
     model: bytes
     granted: Mapping[str, Packed]
     answers: np.ndarray | None
@@ -147,17 +151,20 @@ def adapt(job: Job, tell: Tell) -> Adapted:
 
 def answer(job: Job, adapted: Adapted, tell: Tell) -> None:
     """Tells the adapted model's answers on every test image, and what the run cost."""
-    device, name = torch.device(job.device), job.variant.name
+    device, name, model = torch.device(job.device), job.variant.name, adapted.model
     stream = bool(adapted.needs & Needs.TEST_STREAM)
     size = job.stream_batch if stream else _AT_ONCE
     with devices.seeded(job.seed, device):
         test = resident(job.test.unpacked(device))
         with counted() as streamed:
             started = time.perf_counter()
-            logits, features = _answers(adapted.model, test, size, job.num_classes, name)
+            if stream:
+                model, logits, features = _streamed(model, test, job)
+            else:
+                logits, features = _answers(model, test, size, job.num_classes, name)
             devices.synchronise(device)
             inference = time.perf_counter() - started
-        source, _ = _answers(adapted.model, job.source_test.unpacked(device), size, job.num_classes, name)
+        source, _ = _answers(model, job.source_test.unpacked(device), size, job.num_classes, name)
     work = [adapted.work, streamed] if stream else [adapted.work]
     facts = {
         "steps_taken": adapted.steps_taken,
@@ -167,9 +174,21 @@ def answer(job: Job, adapted: Adapted, tell: Tell) -> None:
         "seconds_scoring": adapted.seconds_aside,
         "ms_per_image": 1000 * inference / max(1, len(test)),
         "peak_memory": adapted.peak_memory,
-        "trained_parameters": _trained_parameters(adapted.model, unpacked(job.model, device)),
+        "trained_parameters": _trained_parameters(model, unpacked(job.model, device)),
     }
     tell("answers", facts, {"test": logits, "test_features": features, "source": source})
+
+
+def _streamed(model: nn.Module, pictures: Pictures, job: Job) -> tuple[nn.Module, Tensor, Tensor]:
+    """The model at the end of the stream, and what it answered on the way."""
+    start, answers = model, []
+    for images in pictures.images.split(list(job.parts)):
+        if job.resets:
+            model = copy.deepcopy(start)
+        part = replace(pictures, images=images)
+        answers.append(_answers(model, part, job.stream_batch, job.num_classes, job.variant.name))
+    logits, features = zip(*answers, strict=True)
+    return model, torch.cat(logits), torch.cat(features)
 
 
 def _answers(model: nn.Module, pictures: Pictures, size: int, classes: int, name: str) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from dabench import data, fingerprints, registry
 from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Reach, Setting, Stream, Task
 from dabench.results import store
 from dabench.results.suite import SUITE
+from dabench.run import streams
 
 
 class Start(StrEnum):
@@ -161,7 +162,7 @@ def plan(
             missing, images = str(error), ""
         for variant in request.methods:
             described = registry.describe(variant.file)
-            refusal = _refusal(task, protocol, described, request.start) or _refusal_of_frozen(task, described, request)
+            refusal = _refusal(task, protocol, described, request) or _refusal_of_frozen(task, described, request)
             for cell in _cells(request, spec, task, variant, described.needs):
                 identity = _identity(cell, task, described, images)
                 if stored.get(identity["key"]) in ("ok", "refused"):
@@ -202,15 +203,20 @@ def _label_budgets(request: Request, needs: Needs) -> tuple[int, ...]:
     return (ALL,) if needs & Needs.ALL_TARGET_LABELS else (0,)
 
 
-def _refusal(task: Task, protocol: Protocol, described: registry.Description, start: Start) -> str:
+def _refusal(task: Task, protocol: Protocol, described: registry.Description, request: Request) -> str:
     """Why the method has no place on this task, or nothing."""
     # With folders of one's own, the source pictures are there whoever trained the network.
     if described.needs & Needs.SOURCE and task.pretrained and not task.folders:
         return f"{described.setting} needs source images, and the source of '{task.name}' is a network alone"
-    if start is Start.INITIAL_WEIGHTS and (not described.needs & Needs.SOURCE or described.needs & Needs.TEST_STREAM):
+    if request.start is Start.INITIAL_WEIGHTS and (
+        not described.needs & Needs.SOURCE or described.needs & Needs.TEST_STREAM
+    ):
         return f"{described.setting} does not train on source images, which a start from the initial weights needs"
     if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.ORACLE):
         return f"protocol '{protocol.name}' scores the images that adapt, whose labels the method would have seen"
+    order = streams.parse(request.stream).order
+    if order in streams.OF_SHIFTS and not task.shifts:
+        return f"stream '{order}' leads through several shifts, and '{task.name}' has one; take cifar10-c"
     return ""
 
 

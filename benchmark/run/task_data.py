@@ -23,7 +23,7 @@ _MOST_VALIDATED = 200  # labelled target images a class that choose the checkpoi
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's domains with all their labels, the test images in the order of the stream.
+    """A task's domains with all their labels, the test images in the order of the stream, and its `parts`.
 
     Images stay in the CPU's memory, `shared` by the address at which they begin, so that a method's process maps them.
     """
@@ -36,6 +36,8 @@ class TaskData:
     target_test: Pictures
     source_fingerprint: str
     partial: str
+    parts: tuple[int, ...]
+    resets: bool
     shared: Mapping[int, Shared]
 
 
@@ -53,6 +55,7 @@ def of_cell(spec: str, protocol: str, image_size: int, stream: str, frozen: str,
 def task_data(task: Task, domains: Domains, device: torch.device, stream: Stream) -> TaskData:
     """What a task has loaded, ready to be handed out; minibatches are made on the device."""
     shared: dict[int, Shared] = {}
+    arrival = streams.arrival(stream, domains.target_test.labels, domains.parts)
 
     def pictures(domain: Domain) -> Pictures:
         images = Shared(domain.images)
@@ -66,9 +69,11 @@ def task_data(task: Task, domains: Domains, device: torch.device, stream: Stream
         source_test=pictures(domains.source_test),
         target_train=pictures(domains.target_train),
         target_validation=None if domains.target_validation is None else pictures(domains.target_validation),
-        target_test=pictures(domains.target_test[streams.order(stream, domains.target_test.labels)]),
+        target_test=pictures(domains.target_test[arrival.order]),
         source_fingerprint=data.domain_print(domains.source_train) if domains.source_train else "",
         partial=domains.partial,
+        parts=arrival.parts,
+        resets=arrival.resets,
         shared=shared,
     )
 
