@@ -114,7 +114,10 @@ class Row:
     scored: bool = _measured(
         "", "whether the target's test images have labels; false: there is no accuracy", default=True
     )
-    accuracy: float | None = _measured("fraction", "on the target test images, of the model that adapt() returned")
+    accuracy: float | None = _measured(
+        "fraction",
+        "on the target test images, of the model that adapt() returned; the mean over classes where the task says so",
+    )
     per_class: list[float] | None = _measured("fraction", "the same for each class; NaN for a class without images")
     curve: list[float] | None = _measured("fraction", "accuracy over the stream's time; test-time methods alone")
     nll: float | None = _measured("nat", "mean negative log-likelihood on the target test images", shown=True)

@@ -22,7 +22,7 @@ from dabench.models import own
 from dabench.models.networks import classifying_layer, size_of, timm_network
 from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
-from dabench.run import cell, metrics
+from dabench.run import cell
 from dabench.run.images import predict
 from dabench.run.plan import Cell, Environment, Start
 
@@ -108,7 +108,7 @@ def export(
     # As many threads as then: with others the source model would be another draw of the same recipe.
     run = cell.adapt(stored.cell, replace(place, threads=stored.row["threads"]), on_step)
     logits, _ = predict(run.adapted, run.data.target_test)
-    accuracy = metrics.accuracy(logits, run.data.target_test.labels)
+    accuracy = run.data.accuracy(logits, run.data.target_test.labels)
     # What was measured in bfloat16 is taken home in float32, which every machine computes alike.
     adapted = run.adapted.cpu().eval()
     classifier, adapter = (adapted.model, adapted.adapter) if isinstance(adapted, InputAdapted) else (adapted, None)

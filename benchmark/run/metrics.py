@@ -22,6 +22,14 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
+def mean_class_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The mean over the classes that have images of each one's accuracy, a fraction."""
+    if not usable(logits):
+        return math.nan
+    by_class = torch.tensor(per_class_accuracy(logits, labels, logits.shape[1]), dtype=torch.float64)
+    return by_class.nanmean().item()
+
+
 def per_class_accuracy(logits: Tensor, labels: Tensor, num_classes: int) -> list[float]:
     """The accuracy over each class's own images, a fraction; nan for a class without images."""
     if not usable(logits):

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from dabench.core import Diverged, Needs
-from dabench.run import metrics, validators
+from dabench.run import validators
 from dabench.run.images import Pictures
 from dabench.run.task_data import TaskData, labels_of, subset
 
@@ -39,6 +39,7 @@ class Recorder:
         if self._sees_source:
             self.looked_at["source"] = replace(source, labels=None)
         self._labels = labels_of(data.target_test)
+        self._accuracy_of = data.accuracy
         self._tested_labels, self._source_labels = labels_of(test), labels_of(source)
         self.progress: list[float] = []
         self.loss: list[float] = []
@@ -73,7 +74,7 @@ class Recorder:
                 self.losses.setdefault(name, [math.nan] * noted).append(loss)
         for mean in self.losses.values():
             mean += [math.nan] * (noted + 1 - len(mean))
-        self._accuracy.append(metrics.accuracy(answers["test"], self._tested_labels))
+        self._accuracy.append(self._accuracy_of(answers["test"], self._tested_labels))
         for name, value in validators.score_all(evidence, may_see_source=self._sees_source).items():
             self.scores.setdefault(name, []).append(value)
 
@@ -82,8 +83,8 @@ class Recorder:
 
         A control variate: a checkpoint differs from the returned model by what it differs on the images looked at.
         """
-        on_tested = metrics.accuracy(logits[self.tested], self._tested_labels)
-        moved = metrics.accuracy(logits, self._labels) - on_tested
+        on_tested = self._accuracy_of(logits[self.tested], self._tested_labels)
+        moved = self._accuracy_of(logits, self._labels) - on_tested
         return [min(max(accuracy + moved, 0.0), 1.0) for accuracy in self._accuracy]
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from dabench import fingerprints, models
 from dabench.core import Declaration, Needs, Task
 from dabench.nn import Classifier
-from dabench.run import frozen, metrics
+from dabench.run import frozen
 from dabench.run.devices import seeded
 from dabench.run.images import predict, resident
 from dabench.run.plan import Cell, Environment
@@ -61,7 +61,7 @@ def source_model(cell: Cell, data: TaskData, environment: Environment, on_step: 
                     models.save(model, weights)
         test_logits, _ = predict(model, data.target_test)
         source_logits, _ = predict(model, data.source_test)
-    accuracy = metrics.accuracy(source_logits.cpu(), labels_of(data.source_test))
+    accuracy = data.accuracy(source_logits.cpu(), labels_of(data.source_test))
     if len(_models) >= _KEPT:
         _models.pop(next(iter(_models)))
     _models[memory] = SourceModel(model, test_logits, accuracy, seconds)

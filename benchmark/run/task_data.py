@@ -13,7 +13,7 @@ from torch import Tensor
 from dabench import data, registry
 from dabench.core import ALL, Domain, Domains, Needs, Stream, Task
 from dabench.run import frozen as frozen_features
-from dabench.run import streams
+from dabench.run import metrics, streams
 from dabench.run.images import Pictures
 from dabench.run.plan import Cell, Environment
 from dabench.run.sharing import Shared
@@ -39,6 +39,10 @@ class TaskData:
     parts: tuple[int, ...]
     resets: bool
     shared: Mapping[int, Shared]
+
+    def accuracy(self, logits: Tensor, labels: Tensor) -> float:
+        """The task's accuracy, a fraction: over images, or where the task says so the mean over classes."""
+        return (metrics.mean_class_accuracy if self.task.class_mean else metrics.accuracy)(logits, labels)
 
 
 @lru_cache(maxsize=2)
