@@ -116,16 +116,21 @@ def means(rows: pd.DataFrame, entries: pd.DataFrame, entry: np.ndarray) -> pd.Da
     """The entries with means over seeds of rows that have a `figure`.
 
     `mean`, `before` and `gain` are fractions, `ci` half of the mean's 95 % interval over its `n` seeds; `collapsed`
-    marks a class that is never predicted in some seed; `default` a method with its default hyper-parameters.
+    marks a class that is never predicted in some seed; `default` a method with its default hyper-parameters; `stale`
+    one of which a row is of other code than today's. `untouched` counts the seeds in which a method that sees labels
+    returned the source model, every checkpoint having been worse on the labels held back.
     """
+    untouched = (rows["trained_parameters"] == 0) & rows["setting"].isin(LABELLED)
     values = rows[["figure", "accuracy_before", *MEANS]].assign(
-        gain=rows["figure"] - rows["accuracy_before"], collapsed=_collapsed(rows)
+        gain=rows["figure"] - rows["accuracy_before"], collapsed=_collapsed(rows), untouched=untouched
     )
     groups = values.groupby(entry, sort=True)
     table = entries.join(groups["figure"].agg(mean="mean", std="std", n="count"))
     table = table.join(groups[[*MEANS, "gain"]].mean())
     table["before"] = groups["accuracy_before"].mean()
     table["collapsed"] = groups["collapsed"].any()
+    table["untouched"] = groups["untouched"].sum()
+    table["stale"] = rows["stale"].groupby(entry).any()
     table["ci"] = statistics.half_width(table.pop("std"), table["n"])
     table["default"] = table["variant"] == table["method"]
     return table
