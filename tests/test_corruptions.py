@@ -86,6 +86,7 @@ def test_elastic_moves_pixels_and_keeps_colours():
         (lambda: Corruption("fog", 6), r"fog\[severity=6\] must be 1, 2, 3, 4 or 5"),
         (lambda: registry.task("cifar10-fog[severity=2.5]"), "must be 1, 2, 3, 4 or 5"),
         (lambda: registry.task("cifar10-fog[name=2]"), "has no 'name'"),
+        (lambda: registry.task("cifar10-c[classes=3]"), "take one of its 15 shifts, as cifar10-fog"),
         (lambda: Corruption("fog").apply(np.zeros((1, 1, 32, 32), np.uint8)), "3 channels"),
         (lambda: Corruption("fog").apply(np.zeros((1, 3, 16, 16), np.uint8)), "32 pixels a side"),
     ],

@@ -48,6 +48,10 @@ def with_target_shift(task: Task, parameter: str, value: float) -> Task:
 
     Its family says so, so that its rows are averaged with no others. Raises DabenchError for a value that cannot be.
     """
+    if task.shifts:
+        raise DabenchError(
+            f"{task.name}[{parameter}={value:g}]: take one of its {len(task.shifts)} shifts, as cifar10-fog"
+        )
     if parameter == "classes":
         if value != int(value) or not 0 < value <= task.num_classes:
             raise DabenchError(f"{task.name}[classes={value:g}]: give a whole number from 1 to {task.num_classes}")
