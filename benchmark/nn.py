@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cosine_similarity, grid_sample, softplus
 
 from dabench.core import NotApplicable
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Classifier(nn.Module):
@@ -59,11 +61,13 @@ class Classifier(nn.Module):
             normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(images.device.type, self.precision if reduced else None, enabled=reduced):
-            return self.backbone(normalised).flatten(1).float()
+            features: Tensor = self.backbone(normalised).flatten(1).float()
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (batch, num_classes) of images in [0, 1], (batch, channels, height, width)."""
-        return self.head(self.features(images))
+        logits: Tensor = self.head(self.features(images))
+        return logits
 
     def layers(self) -> list[nn.ModuleList]:
         """The trainable layers from input to output: each a convolution or linear map and its norms.
@@ -98,7 +102,8 @@ class InputAdapted(nn.Module):
         return self.model.features(self.adapter(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+        logits: Tensor = self.head(self.features(images))
+        return logits
 
 
 class DomainCritic(nn.Sequential):
@@ -124,6 +129,9 @@ class JointFeatures(nn.Module):
     products are those of all in expectation (Long et al., NeurIPS 2018).
     """
 
+    of_features: Tensor
+    of_predictions: Tensor
+
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         every = feature_dim * num_classes
@@ -134,7 +142,7 @@ class JointFeatures(nn.Module):
 
     def forward(self, features: Tensor, predictions: Tensor) -> Tensor:
         if hasattr(self, "of_features"):
-            return (features @ self.of_features) * (predictions @ self.of_predictions) / self.width**0.5
+            return (features @ self.of_features) * (predictions @ self.of_predictions) / math.sqrt(self.width)
         return (predictions[:, :, None] * features[:, None, :]).flatten(1)
 
 
@@ -151,7 +159,8 @@ class _ReverseGradient(torch.autograd.Function):
 
 def reverse_gradient(features: Tensor, scale: float) -> Tensor:
     """The features as they are; on the way back their gradient times `-scale` (Ganin & Lempitsky, ICML 2015)."""
-    return _ReverseGradient.apply(features, scale)
+    reversing: Tensor = _ReverseGradient.apply(features, scale)
+    return reversing
 
 
 def anneal(optimizer: torch.optim.Optimizer, progress: float) -> None:
@@ -200,12 +209,12 @@ def entropy_of_sure_and_new(
     return (weight * uncertainty[chosen]).mean(), mean if seen is None else 0.9 * seen + 0.1 * mean
 
 
-def freeze(module: nn.Module) -> nn.Module:
+def freeze(module: AnyModule) -> AnyModule:
     """Fixes every weight, and by eval mode the batch-norm statistics too."""
     return module.requires_grad_(False).eval()
 
 
-def unfreeze(module: nn.Module) -> nn.Module:
+def unfreeze(module: AnyModule) -> AnyModule:
     """Lets every weight and the batch-norm statistics move again."""
     return module.requires_grad_(True).train()
 
@@ -240,6 +249,8 @@ def mix_batch_statistics(norm: nn.modules.batchnorm._BatchNorm, alpha: float) ->
     alone (one image, maps of 1x1) the source's statistics answer.
     """
     mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise NotApplicable("a batch norm of the backbone keeps no statistics of the source; choose another backbone")
 
     def mix(norm: nn.modules.batchnorm._BatchNorm, inputs: tuple[Tensor]) -> None:
         values = inputs[0].detach().float()
@@ -258,7 +269,7 @@ def norms_of_the_batch(model: nn.Module, share: float = 1.0) -> list[nn.Paramete
     the model has none that can be adapted.
     """
     freeze(model)
-    kinds = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm
+    kinds = nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm
     norms = [module for module in model.modules() if isinstance(module, kinds)]
     for norm in norms[: math.ceil(share * len(norms))]:
         norm.requires_grad_(True)
@@ -278,7 +289,9 @@ def layers_of(model: nn.Module, kind: str) -> list[nn.Module]:
     (timm's BatchNormAct2d) is found as a batch norm, whose output is the activation's, and as the activation in it.
     """
     activations = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish)
-    kinds = {"conv": nn.Conv2d, "batchnorm": nn.modules.batchnorm._BatchNorm, "activation": activations}
+    norms = nn.modules.batchnorm._BatchNorm
+    kinds: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]]
+    kinds = {"conv": nn.Conv2d, "batchnorm": norms, "activation": activations}
     found = [module for module in model.modules() if isinstance(module, kinds[kind])]
     if not found:
         raise NotApplicable(f"the backbone has no {kind} layer; choose one that has (--backbone lenet_bn)")
@@ -387,5 +400,5 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Moves the teacher's weights to their exponential moving average over the student's; buffers are copied."""
     for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):
         mine.lerp_(theirs, 1 - momentum)
-    for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
-        mine.copy_(theirs)
+    for kept, current in zip(teacher.buffers(), student.buffers(), strict=True):
+        kept.copy_(current)

@@ -20,15 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from dabench import models
-from dabench.core import DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Stream, Task
+from dabench.core import ALL, DabenchError, Domain, Domains, Needs, NotApplicable, Protocol, Recipe, Stream, Task
 from dabench.registry import Variant
 from dabench.run.devices import seeded
 from dabench.run.failures import caught, reason
 from dabench.run.images import Pictures, predict
-from dabench.run.plan import ALL, Cell
+from dabench.run.plan import Cell
 from dabench.run.source_model import train_source
 from dabench.run.target_data import TargetData
-from dabench.run.task_data import TaskData, grant, task_data
+from dabench.run.task_data import TaskData, grant, labels_of, task_data
 
 STEPS, IMAGES, CLASSES, SIDE = 10, 96, 4, 16
 _CPU = torch.device("cpu")
@@ -103,7 +103,8 @@ def _adapt(variant: Variant, data: TaskData) -> nn.Module:
         device=_CPU,
         **granted,
     )
-    return method.adapt(model, target_data)
+    adapted: nn.Module = method.adapt(model, target_data)
+    return adapted
 
 
 def _adapted(variant: Variant, data: TaskData | None = None) -> nn.Module:
@@ -210,7 +211,7 @@ def keeps_the_settings_of_the_process(variant: Variant) -> None:
 
 
 def _permuted(pictures: Pictures) -> Pictures:
-    return replace(pictures, labels=pictures.labels.roll(1))
+    return replace(pictures, labels=labels_of(pictures).roll(1))
 
 
 def labels_it_may_not_see_change_nothing(variant: Variant) -> None:
@@ -249,7 +250,7 @@ CHECKS: tuple[Check, ...] = (
 
 def outcome(check: Check, variant: Variant) -> tuple[bool, str]:
     """Whether the variant passes, and the words that say why not, or that there was nothing to do."""
-    raised = caught(lambda: check(variant), SystemExit)
+    raised = caught(lambda: check(variant), (Exception, SystemExit))
     if raised is None:
         return True, ""
     if isinstance(raised, NotApplicable):

@@ -184,9 +184,9 @@ class Comparison:
         return errors
 
     def _independent(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return np.hypot(
-            *(image_error(np.clip(self._mean[each], 0, 1), self._lines.n_test[each]) for each in (first, second))
-        )
+        one, two = (image_error(np.clip(self._mean[each], 0, 1), self._lines.n_test[each]) for each in (first, second))
+        errors: np.ndarray = np.hypot(one, two)
+        return errors
 
     def _image_errors(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The standard errors over test images of the differences of some pairs."""

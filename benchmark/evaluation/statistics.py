@@ -17,7 +17,8 @@ def half_width(std: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Half of the 95 % t-interval of a mean of `n` values; nan for fewer than two."""
     std, n = np.asarray(std, dtype=float), np.asarray(n, dtype=float)
     freedom = np.where(n > 1, n - 1, np.nan)
-    return stats.t.ppf(1 - ALPHA / 2, freedom) * std / np.sqrt(np.where(n > 1, n, np.nan))
+    half: np.ndarray = stats.t.ppf(1 - ALPHA / 2, freedom) * std / np.sqrt(np.where(n > 1, n, np.nan))
+    return half
 
 
 def interval(values: ArrayLike) -> tuple[float, float]:
@@ -33,7 +34,8 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 def image_error(accuracy: ArrayLike, n_images: ArrayLike) -> np.ndarray:
     """Standard error that the draw of the test images gives to an accuracy; nan without images."""
     accuracy, n_images = np.asarray(accuracy, dtype=float), np.asarray(n_images, dtype=float)
-    return np.sqrt(accuracy * (1 - accuracy) / np.where(n_images > 0, n_images, np.nan))
+    error: np.ndarray = np.sqrt(accuracy * (1 - accuracy) / np.where(n_images > 0, n_images, np.nan))
+    return error
 
 
 def both_levels(ci: ArrayLike, error: ArrayLike) -> np.ndarray:
@@ -42,7 +44,9 @@ def both_levels(ci: ArrayLike, error: ArrayLike) -> np.ndarray:
     `ci` is that over seeds (nan for one seed: the images alone vary), `error` the standard error over test images of
     each image's mean over seeds, which is what a bootstrap over images converges to.
     """
-    return np.hypot(np.nan_to_num(np.asarray(ci, dtype=float)), stats.norm.ppf(1 - ALPHA / 2) * np.asarray(error))
+    of_images = stats.norm.ppf(1 - ALPHA / 2) * np.asarray(error)
+    half: np.ndarray = np.hypot(np.nan_to_num(np.asarray(ci, dtype=float)), of_images)
+    return half
 
 
 def paired_image_errors(right: np.ndarray) -> np.ndarray:
@@ -52,7 +56,8 @@ def paired_image_errors(right: np.ndarray) -> np.ndarray:
     """
     covariance = np.atleast_2d(np.cov(right, ddof=0))
     own = np.diag(covariance)
-    return np.sqrt(np.maximum(own[:, None] + own[None, :] - 2 * covariance, 0) / right.shape[1])
+    errors: np.ndarray = np.sqrt(np.maximum(own[:, None] + own[None, :] - 2 * covariance, 0) / right.shape[1])
+    return errors
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -100,7 +105,8 @@ def seed_draws(values: np.ndarray, *, seed: int = 0) -> np.ndarray:
         own = np.where(known, values, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return np.tile(own, (RESAMPLES, 1))
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return counts @ shared.T / n
+    means: np.ndarray = counts @ shared.T / n
+    return means
 
 
 def percentiles(draws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

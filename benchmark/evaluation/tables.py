@@ -149,7 +149,7 @@ def main(entries: pd.DataFrame) -> pd.Series:
 
 def _collapsed(rows: pd.DataFrame) -> np.ndarray:
     """Whether some class that has test images is never predicted; without predictions, never recognised."""
-    collapsed = np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0
+    collapsed: np.ndarray = np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0
     for at in np.flatnonzero(collapsed & rows["predictions"].notna().to_numpy()):
         recall = np.asarray(rows["per_class"].iloc[at], dtype=float)
         predicted = np.unique(store.classes(rows["predictions"].iloc[at], rows["n_test"].iloc[at]))

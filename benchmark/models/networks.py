@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -48,7 +49,7 @@ def build(
         backbone, head = _split(name, network, image_shape, pretrained=pretrained)
         if logit_indices:
             head = _rows_of(head, logit_indices)
-        elif pretrained and num_classes != timm.get_pretrained_cfg(name).num_classes:
+        elif pretrained and num_classes != _published_classes(name):
             # timm draws the head of some networks so large that a short training only unlearns it.
             head.reset_parameters()
         feature_dim = head.in_features
@@ -150,12 +151,18 @@ OWN_NETS: dict[str, Callable[[ImageShape], tuple[nn.Module, int]]] = {
 # timm's networks
 
 
+def _published_classes(name: str) -> int | None:
+    """How many logits the published network has."""
+    published = timm.get_pretrained_cfg(name)
+    return None if published is None else published.num_classes
+
+
 def timm_network(name: str, num_classes: int | None, image_shape: ImageShape, *, pretrained: bool = False) -> nn.Module:
     """timm's own network, whole; `num_classes` None keeps the published number of logits.
 
     Raises DabenchError where timm cannot build it for such images, MissingData where the weights cannot be had.
     """
-    classes = {} if num_classes is None else {"num_classes": num_classes}
+    classes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     weights = {"state_dict": _packaged_weights(name)} if pretrained else {}
     try:
         return timm.create_model(
@@ -177,7 +184,7 @@ def timm_network(name: str, num_classes: int | None, image_shape: ImageShape, *,
         ) from error
 
 
-def size_of(name: str, image_shape: ImageShape) -> dict[str, tuple[int, int]]:
+def size_of(name: str, image_shape: ImageShape) -> dict[str, Any]:
     """What tells timm the images' size, where the network is built for one size."""
     published = timm.get_pretrained_cfg(name)
     return {"img_size": image_shape[1:]} if published is not None and published.fixed_input_size else {}
@@ -245,7 +252,7 @@ def classifying_layer(name: str, network: nn.Module) -> tuple[str, nn.Linear | n
 
     Raises DabenchError where there is none, or several.
     """
-    classifier = network.get_classifier()
+    classifier = cast(Callable[[], object], network.get_classifier)()
     parts = classifier if isinstance(classifier, tuple | list) else (classifier,)
     inside = {module for part in parts if isinstance(part, nn.Module) for module in part.modules()}
     found = [
@@ -276,7 +283,7 @@ def _make_resettable(network: nn.Module, name: str, image_shape: ImageShape, pre
         start = {
             key: weight.detach().clone() for key, weight in fresh.get_submodule(path).named_parameters(recurse=False)
         }
-        module.reset_parameters = partial(_put_back, module, start)
+        vars(module)["reset_parameters"] = partial(_put_back, module, start)
 
 
 @torch.no_grad()
@@ -287,7 +294,7 @@ def _put_back(module: nn.Module, start: dict[str, Tensor]) -> None:
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A linear layer of these weights."""
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
     with torch.no_grad():
         layer.weight.copy_(weight)
         if bias is not None:
@@ -303,7 +310,8 @@ def _rows_of(head: nn.Linear, indices: tuple[int, ...]) -> nn.Linear:
 
 def _normalisation(network: nn.Module, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The published mean and standard deviation; their averages where the images are not RGB."""
-    mean, std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+    published = vars(network)["pretrained_cfg"]
+    mean, std = published["mean"], published["std"]
     if channels == len(mean):
         return mean, std
     return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
@@ -340,7 +348,7 @@ def _fast_precision(backbone: nn.Module, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     # A torch without get_capabilities cannot tell what the CPU has.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     native = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
     # On CPUs the gradients of depthwise convolutions take up to six times longer in bfloat16.
     depthwise = any(

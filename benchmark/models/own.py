@@ -42,11 +42,11 @@ class Checkpoint:
         """The network as timm would give it; raises DabenchError where the file does not fill it."""
         network = self._filled() if self.architecture else _scripted(self)
         channels = self.image_shape[0]
-        published = network.pretrained_cfg
+        published = vars(network)["pretrained_cfg"]
         mean, std = self.mean or published["mean"], self.std or published["std"]
         if len(mean) != channels or len(std) != channels:
             raise DabenchError(f"{self.file}: give mean and std as {channels} numbers each")
-        network.pretrained_cfg = {**published, "mean": mean, "std": std}
+        vars(network)["pretrained_cfg"] = {**published, "mean": mean, "std": std}
         return network
 
     def _filled(self) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class Scripted(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.classifier
 
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.network.eval()  # it is used as it is
         return self
@@ -50,7 +50,7 @@ class Scripted(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch would rather read its newer format
             network = torch.jit.load(file, map_location="cpu").eval()
-        super().__setstate__(state)
+        nn.Module.__setstate__(self, state)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         self.network = network

@@ -21,7 +21,7 @@ _DEEPEST = 5  # dictionaries in dictionaries in which weights are looked for
 _REMEDY = "save model.state_dict() as safetensors or with torch.save, or the whole model as TorchScript"
 # Beside its weights a script keeps its options and its best score; these classes hold values and run nothing.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
-_HARMLESS = [
+_HARMLESS: list[Any] = [
     *(argparse.Namespace, np.dtype, _NUMPY_SCALAR, (_NUMPY_SCALAR, "numpy.core.multiarray.scalar")),
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]
@@ -34,7 +34,8 @@ def fill(network: nn.Module, file: Path, called: str, num_classes: int) -> None:
     the file is unreadable, fills the network not or in two ways, or holds numbers that are not finite.
     """
     wanted = network.state_dict()
-    fits, nearest = [], (len(wanted) + 1, "", {})
+    fits: list[tuple[str, dict[str, Tensor]]] = []
+    nearest: tuple[int, str, dict[str, Tensor]] = (len(wanted) + 1, "", {})
     for place, state in _states(read(file), ""):
         for prefix in _prefixes(state, wanted):
             named = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -96,7 +96,9 @@ def _counts(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     size = max(len(first), len(second))
-    return np.sum([np.pad(each, (0, size - len(each))) for each in (first, second)], axis=0)
+    one, two = (np.pad(each, (0, size - len(each))) for each in (first, second))
+    both: np.ndarray = one + two
+    return both
 
 
 def _shares(counts: np.ndarray) -> str | list[list[int]]:

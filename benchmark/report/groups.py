@@ -35,7 +35,7 @@ def families(board: Leaderboard, references: Sequence[Reference], age: Age) -> l
 def _family(
     family: str,
     rows: pd.DataFrame,
-    entries: Mapping[tuple, pd.DataFrame],
+    entries: Mapping[tuple[Any, ...], pd.DataFrame],
     board: Leaderboard,
     references: Sequence[Reference],
 ) -> str:
@@ -60,10 +60,10 @@ def _family(
     return "\n".join(part for part in parts if part)
 
 
-def in_order(rows: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame]]:
+def in_order(rows: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     """The comparison groups of the rows, of each protocol and backbone the fullest first."""
 
-    def place(item: tuple[tuple, pd.DataFrame]) -> tuple:
+    def place(item: tuple[tuple[Any, ...], pd.DataFrame]) -> tuple[Any, ...]:
         group = dict(zip(GROUP, item[0], strict=True))
         bounds = [-np.inf if group[name] < 0 else -group[name] for name in ("target_images", "labels")]
         return (group["protocol"], group["backbone"], -group["budget"], *bounds, -group["image_size"])
@@ -169,7 +169,7 @@ def _by_camera(cells: pd.DataFrame, usual: int) -> str:
     return wording.table(["task", *variants], lines, align=["left", *["right"] * len(variants)])
 
 
-def _accuracy(cell, usual: int) -> str:
+def _accuracy(cell: Any, usual: int) -> str:
     text = wording.spread(cell.mean, cell.ci)
     text = f"**{text}**" if cell.best else text
     marks = ["▼" if cell.worse else "", "∅" if cell.collapsed else ""]

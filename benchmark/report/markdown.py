@@ -42,7 +42,7 @@ def load(results: Path) -> pd.DataFrame:
 
 
 def _is_long(kind: pa.DataType) -> bool:
-    return pa.types.is_nested(kind) or pa.types.is_binary(kind)
+    return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind))
 
 
 def leaderboard(
@@ -178,7 +178,7 @@ def _with_gaps(rankings: Sequence[Ranking]) -> list[Ranking]:
 
 
 def _has_figure(ranking: Ranking) -> bool:
-    return min(ranking.accuracy.shape) >= 3
+    return bool(min(ranking.accuracy.shape) >= 3)
 
 
 def _figure_name(ranking: Ranking) -> str:

@@ -45,7 +45,7 @@ def groups(entries: pd.DataFrame) -> pd.DataFrame:
     return entries.groupby(GROUP).size().sort_values(ascending=False, kind="stable").reset_index()[GROUP]
 
 
-def entries(table: pd.DataFrame, tasks: list[str], methods: list[str], groups: pd.DataFrame) -> dict[str, list]:
+def entries(table: pd.DataFrame, tasks: list[str], methods: list[str], groups: pd.DataFrame) -> dict[str, list[Any]]:
     """A list for each column; accuracies in tenths of a percent, which is what is shown."""
     group = table[GROUP].merge(groups.assign(group=groups.index), on=GROUP, how="left")["group"]
     place = {name: at for at, name in enumerate(tasks)}

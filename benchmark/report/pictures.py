@@ -57,7 +57,7 @@ def caption(picture: bytes) -> str:
     if not picture.startswith(b"\x89PNG"):
         return ""
     with Image.open(io.BytesIO(picture)) as image:
-        return image.info.get("caption", "")
+        return str(image.info.get("caption", ""))
 
 
 def figures(results: Path) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ from dabench.results import store
 from dabench.run import cell
 from dabench.run.images import predict
 from dabench.run.plan import Cell, Environment, Start
+from dabench.run.task_data import labels_of
 
 _PROVED = 16  # test images on which the saved model must answer as the adapted one
 _ALIKE = 1e-3  # of the largest logit: another process may sum in another order
@@ -108,7 +109,7 @@ def export(
     # As many threads as then: with others the source model would be another draw of the same recipe.
     run = cell.adapt(stored.cell, replace(place, threads=stored.row["threads"]), on_step)
     logits, _ = predict(run.adapted, run.data.target_test)
-    accuracy = run.data.accuracy(logits, run.data.target_test.labels)
+    accuracy = run.data.accuracy(logits.cpu(), labels_of(run.data.target_test))
     # What was measured in bfloat16 is taken home in float32, which every machine computes alike.
     adapted = run.adapted.cpu().eval()
     classifier, adapter = (adapted.model, adapted.adapter) if isinstance(adapted, InputAdapted) else (adapted, None)
@@ -227,10 +228,10 @@ def _weights(classifier: Classifier, backbone: str, shape: tuple[int, int, int],
         place, _ = classifying_layer(backbone, network)
         heads = {name: value for name, value in state.items() if name.startswith("head.")}
         state = {name.removeprefix("backbone."): value for name, value in state.items() if name not in heads}
-        for name, value in heads.items():
+        for of_head, value in heads.items():
             # A head that is a 1x1 convolution in timm is a linear map here.
-            name = f"{place}.{name.removeprefix('head.')}"
-            state[name] = value.view(expected[name].shape) if name in expected else value
+            there = f"{place}.{of_head.removeprefix('head.')}"
+            state[there] = value.view(expected[there].shape) if there in expected else value
     different = [name for name in expected.keys() | state.keys() if _shape(expected, name) != _shape(state, name)]
     if different:
         raise DabenchError(
@@ -320,6 +321,7 @@ def _onnx(adapted: nn.Module, shape: tuple[int, int, int], path: Path) -> Path:
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise DabenchError(f"this model has no ONNX form: {reason}; leave out --onnx") from error
+    assert program is not None  # dynamo always gives one
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(path)
     return path

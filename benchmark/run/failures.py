@@ -12,14 +12,11 @@ from dabench.core import DabenchError
 Answer = TypeVar("Answer")
 
 
-def caught(call: Callable[[], Answer], *kinds: type[BaseException]) -> Answer | BaseException:
-    """What a call into somebody's method answers or raises: the one place where a failure is not the end.
-
-    `kinds` are caught beside every Exception.
-    """
+def caught(call: Callable[[], Answer], kinds: tuple[type[BaseException], ...] = (Exception,)) -> Answer | BaseException:
+    """What a call into somebody's method answers or raises: the one place where a failure is not the end."""
     try:
         return call()
-    except (Exception, *kinds) as error:
+    except kinds as error:
         return error
 
 

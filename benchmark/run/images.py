@@ -125,16 +125,16 @@ def predict(model: nn.Module, pictures: Pictures, batch_size: int = 256) -> tupl
 
     A model without `features` and `head` gives an empty tensor for them.
     """
-    split = hasattr(model, "features") and hasattr(model, "head")
+    features_of, head = getattr(model, "features", None), getattr(model, "head", None)
     logits, features = [], []
     with evaluating(model):
         for images in pictures.in_order(batch_size):
-            if split:
-                features.append(_floats(model.features(images)))
-                logits.append(_floats(model.head(features[-1])))
-            else:
+            if features_of is None or head is None:
                 logits.append(_floats(model(images)))
-    return torch.cat(logits), torch.cat(features) if split else torch.empty(0)
+            else:
+                features.append(_floats(features_of(images)))
+                logits.append(_floats(head(features[-1])))
+    return torch.cat(logits), torch.cat(features) if features else torch.empty(0)
 
 
 def _floats(answer: object) -> Tensor:

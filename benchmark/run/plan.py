@@ -133,7 +133,7 @@ class Planned:
 
     @property
     def key(self) -> str:
-        return self.identity["key"]
+        return str(self.identity["key"])
 
     @property
     def label(self) -> str:

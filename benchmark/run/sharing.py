@@ -44,7 +44,7 @@ def _nameless(array: np.ndarray) -> int:
     import fcntl
 
     file = os.memfd_create("images", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    content = memoryview(array).cast("B")
+    content = array.data.cast("B")
     written = 0
     while written < len(content):
         written += os.write(file, content[written : written + 2**30])

@@ -63,12 +63,13 @@ class Evidence:
     @cached_property
     def mean_entropy(self) -> float:
         """The mean entropy of the target predictions, in nats."""
-        return torch.special.entr(self.target_probabilities).sum(1).double().mean().item()
+        return float(torch.special.entr(self.target_probabilities).sum(1).double().mean())
 
     @cached_property
     def class_gram(self) -> Tensor:
         """How much probability mass each two classes share: P^T P in float64 (classes, classes)."""
-        return sum(rows.double().T @ rows.double() for rows in self.target_probabilities.split(8192))
+        parts = (rows.double().T @ rows.double() for rows in self.target_probabilities.split(8192))
+        return sum(parts, torch.zeros((), dtype=torch.float64))
 
     @cached_property
     def source_losses(self) -> Tensor:
@@ -134,7 +135,7 @@ def information_maximisation(evidence: Evidence) -> float:
     Confident and diverse predictions score high (Shi and Sha, ICML 2012; Musgrave et al., 2022).
     """
     mean_prediction = evidence.target_probabilities.mean(0, dtype=torch.float64)
-    return torch.special.entr(mean_prediction).sum().item() - evidence.mean_entropy
+    return float(torch.special.entr(mean_prediction).sum()) - evidence.mean_entropy
 
 
 def bnm(evidence: Evidence) -> float:
@@ -145,7 +146,7 @@ def bnm(evidence: Evidence) -> float:
     """
     images, classes = evidence.target_probabilities.shape
     nuclear_norm = torch.linalg.eigvalsh(evidence.class_gram).clamp_min(0).sqrt().sum()
-    return nuclear_norm.item() / math.sqrt(images * min(images, classes))
+    return float(nuclear_norm) / math.sqrt(images * min(images, classes))
 
 
 def corr_c(evidence: Evidence) -> float:
@@ -156,7 +157,7 @@ def corr_c(evidence: Evidence) -> float:
     baselines and a correlation method", 2023; SoftmaxCorr in TMLR 2024).
     """
     gram = evidence.class_gram
-    return (gram.trace() / gram.norm()).item() / math.sqrt(len(gram))
+    return float(gram.trace() / gram.norm()) / math.sqrt(len(gram))
 
 
 def snd(evidence: Evidence) -> float:

@@ -201,7 +201,7 @@ def _apart(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _distance(column: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> float:
     """How far apart two rows are: a difference, or the share of predictions that changed."""
     if column != "predictions":
-        return abs(now[column] - stored[column])
+        return float(abs(now[column] - stored[column]))
     if stored[column] is None:
         return 0.0
     if len(stored[column]) != len(now[column]):
@@ -214,4 +214,9 @@ def tolerance(column: str, stored: Mapping[str, Any]) -> float:
     """The largest distance that counts as the same result on another machine; see the module's head."""
     accuracy = stored["accuracy"]
     noise = 3 * math.sqrt(2 * accuracy * (1 - accuracy) / stored["n_test"])
-    return {"accuracy": noise, "predictions": 1 - accuracy + noise, "nll": 0.1 * stored["nll"] + noise}[column]
+    allowed: dict[str, float] = {
+        "accuracy": noise,
+        "predictions": 1 - accuracy + noise,
+        "nll": 0.1 * stored["nll"] + noise,
+    }
+    return allowed[column]

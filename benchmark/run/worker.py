@@ -157,7 +157,7 @@ def adapt(connection: Connection, folder: Path) -> None:
         if word == "checkpoint":
             connection.recv_bytes()
 
-    outcome = caught(lambda: adaptation.run(job, tell), BaseException)
+    outcome = caught(lambda: adaptation.run(job, tell), (BaseException,))
     if isinstance(outcome, BaseException):
         ended = failure(outcome, job.variant.file)
         isolation.tell(connection, "failed", vars(ended), {})
