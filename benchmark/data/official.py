@@ -61,9 +61,10 @@ def matlab(file: Path | BinaryIO) -> dict[str, Any]:
     from scipy.io.matlab import MatReadError
 
     try:
-        return loadmat(file, squeeze_me=not isinstance(file, Path))
+        variables: dict[str, Any] = loadmat(file, squeeze_me=not isinstance(file, Path))
     except MatReadError as error:
         raise ValueError(str(error)) from error
+    return variables
 
 
 def labelled(images: Any, labels: Any, num_classes: int) -> Domain:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,9 @@ def features_of(task: Task, domains: Domains, backbone: str, environment: Enviro
         domain = getattr(domains, field.name)
         if isinstance(domain, Domain) and id(domain) not in computed:
             computed[id(domain)] = Domain(_features(task, domain, backbone, environment), domain.labels)
-    frozen = {field.name: computed.get(id(getattr(domains, field.name))) for field in fields(domains)}
-    return replace(domains, **{name: domain for name, domain in frozen.items() if domain is not None})
+    names = {field.name: id(getattr(domains, field.name)) for field in fields(domains)}
+    frozen: dict[str, Any] = {name: computed[given] for name, given in names.items() if given in computed}
+    return replace(domains, **frozen)
 
 
 def recipe_of(recipe: Recipe) -> Recipe:
@@ -69,7 +71,8 @@ def _features(task: Task, domain: Domain, backbone: str, environment: Environmen
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             _compute(task, images, backbone, device, path)
-    return np.load(path, mmap_mode="c" if path.stat().st_size > _IN_MEMORY else None)
+    features: np.ndarray = np.load(path, mmap_mode="c" if path.stat().st_size > _IN_MEMORY else None)
+    return features
 
 
 def _compute(task: Task, domain: Domain, backbone: str, device: torch.device, path: Path) -> None:

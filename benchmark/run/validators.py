@@ -220,7 +220,7 @@ def mano(evidence: Evidence) -> float:
         polynomial = 1 + logits + logits.square() / 2
         polynomial = polynomial - polynomial.amin(1, keepdim=True)
         normalised = F.normalize(polynomial, p=1, dim=1)
-    return normalised.pow(MANO_POWER).mean().item() ** (1 / MANO_POWER)
+    return float(normalised.pow(MANO_POWER).mean() ** (1 / MANO_POWER))
 
 
 def class_ami(evidence: Evidence) -> float:
