@@ -33,7 +33,7 @@ def call(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stored(call, tiny_task):
     """Two seeds of some methods, on a network of dabench's and one of timm's."""
-    seeds = ["--seeds", "2", "--budget", "0.5", "--workers", "1"]
+    seeds = ["--seeds", "2", "--budget", "0.5", "--workers", "2"]
     methods = ["--methods", "source_only,adabn,adapternet,tent,finetune_last1,activation_shaping"]
     assert call("run", "--tasks", tiny_task, *seeds, *methods)[0] == 0
     return tiny_task

@@ -69,7 +69,7 @@ def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, n
     [
         ("run/metrics.py", '"""What a classifier', '"""How much a classifier'),
         ("run/plan.py", "· seed {", "· number {"),
-        ("nn.py", "2 * mean * 2.0**k", "mean * 2.0**k"),
+        ("nn.py", "(4 * source.shape[1] ** 2)", "source.shape[1] ** 2"),
     ],
     ids=["a docstring", "the plan", "a building block of methods alone"],
 )
