@@ -51,8 +51,12 @@ _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     """Both splits as they are for the source, corrupted at their own size for the target."""
     train, test = data.cifar10(root, "train"), data.cifar10(root, "test")
-    domains = (train, test, *(corrupted(domain, task.camera, cache) for domain in (train, test)))
-    return Domains(*(data.fitted(domain, task.image_shape) for domain in domains))
+    assert isinstance(task.camera, Corruption)
+    target_train, target_test = (corrupted(domain, task.camera, cache) for domain in (train, test))
+    train, test, target_train, target_test = (
+        data.fitted(domain, task.image_shape) for domain in (train, test, target_train, target_test)
+    )
+    return Domains(train, test, target_train, target_test)
 
 
 def load_together(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:

@@ -90,7 +90,8 @@ def corrupted(domain: Domain, corruption: Corruption, cache: Path) -> Domain:
 
 
 def _gaussian_noise(images: np.ndarray, scale: float, chances: list[Chance]) -> np.ndarray:
-    return images + scale * np.stack([chance.standard_normal(images.shape[1:], np.float32) for chance in chances])
+    noise = np.stack([chance.standard_normal(images.shape[1:], np.float32) for chance in chances])
+    return np.asarray(images + scale * noise)
 
 
 def _shot_noise(images: np.ndarray, photons: float, chances: list[Chance]) -> np.ndarray:
@@ -109,7 +110,7 @@ def _defocus_blur(images: np.ndarray, disk: tuple[float, float], chances: list[C
     kernel = soft_disk(*disk)
     border = len(kernel) // 2
     padded = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)), "reflect")
-    return fftconvolve(padded, kernel[None, None], "valid", axes=(2, 3))
+    return np.asarray(fftconvolve(padded, kernel[None, None], "valid", axes=(2, 3)))
 
 
 def _glass_blur(images: np.ndarray, strength: tuple[float, int, int], chances: list[Chance]) -> np.ndarray:
@@ -143,9 +144,9 @@ def _snow(images: np.ndarray, strength: tuple[float, ...], chances: list[Chance]
     layers = np.where(layers < least, 0, layers).clip(0, 1)
     pairs = zip(layers, chances, strict=True)
     flakes = np.stack([motion_blurred(layer, int(radius), sigma, chance.uniform(-135, -45)) for layer, chance in pairs])
-    grey = np.tensordot(images, np.float32([0.299, 0.587, 0.114]), (1, 0))[:, None]
+    grey = np.tensordot(images, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))[:, None]
     whiter = kept * images + (1 - kept) * np.maximum(images, grey * 1.5 + 0.5)
-    return whiter + flakes + flakes[:, :, ::-1, ::-1]
+    return np.asarray(whiter + flakes + flakes[:, :, ::-1, ::-1])
 
 
 def _frost(images: np.ndarray, strength: tuple[float, float], chances: list[Chance]) -> np.ndarray:
@@ -166,19 +167,19 @@ def _fog(images: np.ndarray, strength: tuple[float, float], chances: list[Chance
     side = 1 << (max(height, width) - 1).bit_length()  # 32 for CIFAR-10, 256 for ImageNet, as in the releases
     brightest = images.max((1, 2, 3), keepdims=True)
     clouds = plasma(side, decay, chances)[:, None, :height, :width]
-    return (images + thickness * clouds) * brightest / (brightest + thickness)
+    return np.asarray((images + thickness * clouds) * brightest / (brightest + thickness))
 
 
 def _brightness(images: np.ndarray, more: float, chances: list[Chance]) -> np.ndarray:
     """The value of HSV raised, hue and saturation kept."""
     value = images.max(1, keepdims=True)
     raised = (value + more).clip(max=1)
-    return np.where(value > 0, images * (raised / np.maximum(value, 1e-12)), raised)
+    return np.asarray(np.where(value > 0, images * (raised / np.maximum(value, 1e-12)), raised))
 
 
 def _contrast(images: np.ndarray, kept: float, chances: list[Chance]) -> np.ndarray:
     mean = images.mean((2, 3), keepdims=True)
-    return (images - mean) * kept + mean
+    return np.asarray((images - mean) * kept + mean)
 
 
 def _elastic_transform(images: np.ndarray, strength: tuple[float, float, float], chances: list[Chance]) -> np.ndarray:

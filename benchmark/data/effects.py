@@ -28,7 +28,7 @@ def by_pillow(images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
 def blurred(images: np.ndarray, sigma: float) -> np.ndarray:
     from scipy import ndimage
 
-    return ndimage.gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest", truncate=4)
+    return np.asarray(ndimage.gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest", truncate=4))
 
 
 def soft_disk(radius: float, alias_blur: float) -> np.ndarray:
@@ -64,7 +64,7 @@ def motion_blurred(image: np.ndarray, radius: int, sigma: float, angle: float) -
 def zoomed(images: np.ndarray, zoom: float) -> np.ndarray:
     """The middle of the images, enlarged to their size by linear interpolation."""
     rows, columns = (_enlarging(side, float(zoom)) for side in images.shape[2:])
-    return rows @ images @ columns.T
+    return np.asarray(rows @ images @ columns.T)
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +91,7 @@ def plasma(side: int, decay: float, chances: list[Chance]) -> np.ndarray:
         nonlocal used
         count = mean[0].size
         drawn, used = noise[:, used : used + count].reshape(mean.shape), used + count
-        return mean + swing * swing * drawn
+        return np.asarray(mean + swing * swing * drawn)
 
     while step >= 2:
         half = step // 2
@@ -104,7 +104,7 @@ def plasma(side: int, decay: float, chances: list[Chance]) -> np.ndarray:
         clouds[:, half::step, ::step] = wibbled((before + corners + np.roll(corners, -1, 1)) / 4)
         step, swing = half, swing / decay
     clouds -= clouds.min((1, 2), keepdims=True)
-    return clouds / clouds.max((1, 2), keepdims=True)
+    return np.asarray(clouds / clouds.max((1, 2), keepdims=True))
 
 
 @lru_cache(maxsize=2)
