@@ -6,12 +6,14 @@ label that the task loads. A **source model's** key holds the source images, bac
 harness's code, and the threads and kind of device that trained it, on which its bits depend.
 
 The harness's own code (`core_code`) is a column of each row instead of a part of its key: an edit there marks every row
-as stale, and whether they are run again is said with --force. Syntax counts, comments and docstrings do not.
+as stale, and whether they are run again is said with --force. Syntax counts; comments, docstrings and
+types do not.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -30,14 +32,32 @@ def digest(*parts: str) -> str:
 
 
 def _meaning(node: ast.AST) -> str:
-    """The syntax without docstrings: what stays the same when a comment or a text changes."""
-    for inner in ast.walk(node):
-        body = getattr(inner, "body", None)
+    """The syntax without docstrings and types: what stays the same when a comment or an annotation changes."""
+    return ast.dump(_Meaning().visit(copy.deepcopy(node)))
+
+
+class _Meaning(ast.NodeTransformer):
+    """Leaves out what no number depends on."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 del body[0]
-    return ast.dump(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        return super().generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if node.module in ("__future__", "typing", "collections.abc") else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 @cache

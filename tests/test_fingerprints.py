@@ -68,10 +68,11 @@ def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, n
     ("name", "old", "new"),
     [
         ("run/metrics.py", '"""What a classifier', '"""How much a classifier'),
+        ("run/metrics.py", "-> float:", "-> object:"),
         ("run/plan.py", "· seed {", "· number {"),
         ("nn.py", "(4 * source.shape[1] ** 2)", "source.shape[1] ** 2"),
     ],
-    ids=["a docstring", "the plan", "a building block of methods alone"],
+    ids=["a docstring", "a type", "the plan", "a building block of methods alone"],
 )
 def test_what_changes_no_number_of_every_cell_leaves_them_fresh(tmp_path, name, old, new):
     assert core_code_where(tmp_path, name, old, new) == fingerprints.core_code()
