@@ -100,7 +100,7 @@ def server(make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], port
         def _answer(self) -> bytes:
             """Sends the head, and gives the body."""
             name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
-            own = {f"{host}:{self.server.server_address[1]}" for host in ("127.0.0.1", "localhost")}
+            own = {f"{host}:{self.connection.getsockname()[1]}" for host in ("127.0.0.1", "localhost")}
             content, status = b"This server answers only to its own name.\n", 421
             if self.headers.get("Host", "") in own:
                 found = site.read(name)
