@@ -282,8 +282,9 @@ class Task:
     that the source model is the published network itself, its logits cut to `logit_indices` where those
     are given; or the user's own, where there are `folders`. `class_mean` means that accuracy is the mean over
     classes, whatever their sizes. Where there is a `camera`, the target is what it sees of
-    the source's pictures; `target_shifts` choose among the target's images. `shifts` names the parts of the test
-    images where each is a shift of its own.
+    the source's pictures; `target_shifts` choose among the target's images. Where the
+    task is not `scored` the target's pictures have no labels: they are -1, and rows hold no accuracy.
+    `shifts` names the parts of the test images where each is a shift of its own.
     """
 
     name: str
@@ -303,6 +304,7 @@ class Task:
     pretrained: bool = False
     logit_indices: tuple[int, ...] | None = None
     class_mean: bool = False
+    scored: bool = True
     shifts: tuple[str, ...] = ()
     licence: str = ""
     citation: str = ""

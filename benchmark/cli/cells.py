@@ -262,10 +262,13 @@ def export(
     exported = exports.export(stored, place, output, onnx, lambda stage, step, steps, loss: None)
     for file in exported.files:
         screen.say(f"wrote {file}")
-    screen.say(
-        f"{100 * exported.accuracy:.1f} % of the target's test pictures right (stored: "
-        f"{100 * exported.stored_accuracy:.1f} %). To load it:\n"
-    )
+    if exported.stored_accuracy is None:
+        screen.say("not scored: the target has no labels. To load it:\n")
+    else:
+        screen.say(
+            f"{100 * exported.accuracy:.1f} % of the target's test pictures right (stored: "
+            f"{100 * exported.stored_accuracy:.1f} %). To load it:\n"
+        )
     screen.say(exported.snippet)
 
 
@@ -338,7 +341,7 @@ def _sweep(
         ended = sweep.run(planned, place, results, workers=workers, listen=listen, cell_timeout=limit)
     keys = {each.key for each in planned}
     rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
-    if any(row["status"] == "ok" for row in rows):
+    if any(row["accuracy"] is not None for row in rows):
         screen.out.print()
         screen.out.print(display.summary(rows))
         screen.say(f"\nnext: dabench report{'' if results == RESULTS else f' --results {results}'}")

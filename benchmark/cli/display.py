@@ -50,6 +50,8 @@ def finished_line(finished: sweep.Finished) -> Text:
     line = Text(f"{finished.planned.label:<44} ")
     if not row or status != "ok":
         return line.append(f"{status}: {finished.reason}", style=_COLOURS[status])
+    if row["accuracy"] is None:
+        return line.append("not scored: the target has no labels")
     gain = 100 * (row["accuracy"] - row["accuracy_before"])
     line.append(f"{100 * row['accuracy']:5.1f} %  ")
     line.append(f"{gain:+5.1f}", style="green" if gain > 0 else "red" if gain < 0 else "")
@@ -133,7 +135,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["status"] == "ok":
+        if row["status"] == "ok" and row["accuracy"] is not None:
             groups.setdefault((row["task"], row["variant"], row["labels"]), []).append(row)
     budgets = {labels for _, _, labels in groups} - {0, -1}
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -13,7 +13,7 @@ from dabench.data.domainnet import DOMAINNET
 from dabench.data.imagenet_shifts import SHIFTED_IMAGENETS
 from dabench.data.imagenets import IMAGENET
 from dabench.data.mnistm import MNISTM
-from dabench.data.pictures import left_out, pictures_in
+from dabench.data.pictures import left_out, pictures_in, unsorted_pictures_in
 from dabench.data.small_images import SMALL_IMAGES
 
 DATASETS = {
@@ -34,7 +34,10 @@ DATASETS = {
 def files_of(task: Task, root: Path) -> list[Path]:
     """Every file that the task's images come from; none for the embedded tasks."""
     files = [path for name in task.datasets for path in DATASETS[name].files(root)]
-    for folder in dict.fromkeys(task.folders):
+    labelled = task.folders if task.scored else task.folders[:1]
+    if not task.scored:
+        files += [picture.path for picture in unsorted_pictures_in(task.folders[-1])]
+    for folder in dict.fromkeys(labelled):
         if said := left_out(folder, task.class_names):
             warnings.warn(said, stacklevel=2)
         files += [picture.path for picture in pictures_in(folder, task.class_names)]

@@ -13,12 +13,16 @@ from typing import Any
 from dabench.core import Camera, DabenchError, Domains, Protocol, Recipe, Task, nearest
 from dabench.data.cameras import CAMERAS
 from dabench.data.corruptions import CORRUPTIONS, Corruption
-from dabench.data.pictures import HOLDOUT, TRANSDUCTIVE, classes_in, pictures_in, split
+from dabench.data.pictures import HOLDOUT, TRANSDUCTIVE, classes_in, pictures_in, split, unsorted_pictures_in
 
 
 def load_folders(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    """Two folders of pictures by class, or one folder and the same pictures behind the task's camera."""
-    source, target = (pictures_in(folder, task.class_names) for folder in (task.folders[0], task.folders[-1]))
+    """Two folders of pictures by class, or one folder and the same pictures behind the task's camera.
+
+    The target's pictures may lie in its folder without classes.
+    """
+    source = pictures_in(task.folders[0], task.class_names)
+    target = pictures_in(task.folders[-1], task.class_names) if task.scored else unsorted_pictures_in(task.folders[-1])
     source_train, source_test = split(source, cache, task.image_shape, HOLDOUT)
     target_train, target_test = split(target, cache, task.image_shape, protocol, task.camera)
     return Domains(source_train, source_test, target_train, target_test)
@@ -81,7 +85,8 @@ def task_from_toml(path: Path) -> Task:
     crop = declared.get("crop", size // 14)
     if crop >= size:
         raise DabenchError(f"{path}: crop = {crop} must be less than image_size = {size}")
-    class_names = _common_classes(path, folders)
+    unsorted = len(folders) > 1 and len(unsorted_pictures_in(folders[1])) > 1
+    class_names = _common_classes(path, folders[:1] if unsorted else folders)
     pretrained = "checkpoint" in declared
     backbone = declared.get("backbone", "resnet18")
     return Task(
@@ -105,7 +110,8 @@ def task_from_toml(path: Path) -> Task:
         folders=folders,
         camera=camera,
         pretrained=pretrained,
-        note=f"declared in {path.name}",
+        scored=not unsorted,
+        note=f"declared in {path.name}" + ("; the target has no labels, so nothing is scored" if unsorted else ""),
     )
 
 

@@ -122,6 +122,15 @@ def pictures_in(folder: Path, class_names: tuple[str, ...]) -> list[Picture]:
     return list(listed(folder, class_names).pictures)
 
 
+def unsorted_pictures_in(folder: Path) -> list[Picture]:
+    """Every picture that lies in `folder` itself, labelled -1, in a mixed order; none where it has class folders."""
+    if not folder.is_dir() or _class_folders(folder):
+        return []
+    known = decoding.suffixes()
+    files = [entry for entry in folder.iterdir() if entry.is_file() and not _hidden(entry.name)]
+    return mixed([Picture(file.name, -1, file) for file in sorted(files) if file.suffix.lower() in known])
+
+
 def listed(folder: Path, class_names: tuple[str, ...]) -> Listing:
     """The pictures of `pictures_in`, and a count of what lies beside them and is left out.
 

@@ -36,6 +36,9 @@ _TOLD = (
 )
 
 
+_UNSCORED = {"scored": False, "accuracy": None, "accuracy_before": None}  # where the target has no labels
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A cell before its method runs: the data, the source model, and the job for the method's process."""
@@ -125,26 +128,17 @@ def _measured(
         # The stream passes once: what it answered is all there is to score.
         given = {"test": logits[recorder.tested], "target": logits, "target_features": answers["test_features"]}
         recorder.note(1.0, {}, given)
-    labels, source_labels = labels_of(data.target_test), labels_of(data.source_test)
+    source_labels = labels_of(data.source_test)
     classes = data.task.num_classes
     granted = prepared.job.granted
     return {
         **{name: facts[name] for name in _TOLD},
-        "accuracy": data.accuracy(logits, labels),
-        "per_class": metrics.per_class_accuracy(logits, labels, classes),
-        "curve": metrics.accuracy_over_time(logits, labels, data.parts) if stream else None,
-        "nll": metrics.nll(logits, labels),
-        "ece": metrics.calibration_error(logits, labels),
-        "accuracy_before": data.accuracy(before, labels),
-        "nll_before": metrics.nll(before, labels),
-        "ece_before": metrics.calibration_error(before, labels),
+        **(_scores(data, logits, before, recorder, stream=stream) if data.task.scored else _UNSCORED),
         "source_before": source.source_accuracy,
         "source_after": data.accuracy(answers["source"], source_labels),
         "predictions": _compact(logits.argmax(1), classes),
         "predictions_before": _compact(before.argmax(1), classes),
-        "truth": _compact(labels, classes),
         "checkpoint_progress": recorder.progress,
-        "checkpoint_accuracy": recorder.accuracy_given(logits),
         "checkpoint_images": len(recorder.tested),
         "checkpoint_loss": recorder.loss,
         "checkpoint_losses": recorder.losses,
@@ -156,6 +150,23 @@ def _measured(
         "n_test": len(data.target_test),
         "partial": data.partial,
         "precision": "bf16" if source.model.precision == torch.bfloat16 else "fp32",
+    }
+
+
+def _scores(data: TaskData, logits: Tensor, before: Tensor, recorder: Recorder, *, stream: bool) -> dict[str, Any]:
+    """What the labels of the test images say of the adapted model's logits and of the source model's."""
+    labels, classes = labels_of(data.target_test), data.task.num_classes
+    return {
+        "accuracy": data.accuracy(logits, labels),
+        "per_class": metrics.per_class_accuracy(logits, labels, classes),
+        "curve": metrics.accuracy_over_time(logits, labels, data.parts) if stream else None,
+        "nll": metrics.nll(logits, labels),
+        "ece": metrics.calibration_error(logits, labels),
+        "accuracy_before": data.accuracy(before, labels),
+        "nll_before": metrics.nll(before, labels),
+        "ece_before": metrics.calibration_error(before, labels),
+        "truth": _compact(labels, classes),
+        "checkpoint_accuracy": recorder.accuracy_given(logits),
     }
 
 

@@ -46,7 +46,7 @@ class Exported:
 
     files: tuple[Path, ...]
     accuracy: float
-    stored_accuracy: float
+    stored_accuracy: float | None
     snippet: str
 
 
