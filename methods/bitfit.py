@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, NotApplicable, between, register
+from dabench.core import Needs, NotApplicable, Reach, between, register
 from dabench.nn import freeze
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Ben Zaken et al., ACL 2022")
+@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Ben Zaken et al., ACL 2022", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class BitFit:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

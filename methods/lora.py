@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, between, register
+from dabench.core import Needs, Reach, between, register
 from dabench.nn import freeze
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Hu et al., ICLR 2022")
+@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Hu et al., ICLR 2022", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

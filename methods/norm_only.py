@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, NotApplicable, between, register
+from dabench.core import Needs, NotApplicable, Reach, between, register
 from dabench.nn import freeze, unfreeze
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Frankle et al., ICLR 2021")
+@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Frankle et al., ICLR 2021", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class NormOnly:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)

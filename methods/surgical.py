@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from dabench.core import Needs, NotApplicable, between, one_of, register
+from dabench.core import Needs, NotApplicable, Reach, between, one_of, register
 from dabench.nn import freeze, unfreeze
 
 BLOCKS = 4
 
 
-@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Lee et al., ICLR 2023")
+@register(needs=Needs.TARGET_IMAGES | Needs.TARGET_LABELS, paper="Lee et al., ICLR 2023", reach=Reach.BACKBONE)
 @dataclass(frozen=True, kw_only=True)
 class Surgical:
     lr: float = between(1e-3, 1e-6, 1.0, log=True)
