@@ -53,18 +53,52 @@ def test_a_corrupt_file_is_set_aside_and_named(tmp_path, content):
     store.write(tmp_path, [row(0)])
     store.path_of(tmp_path, "c-d", "dann").parent.mkdir()
     store.path_of(tmp_path, "c-d", "dann").write_bytes(content)
-    assert store.statuses(tmp_path) == {"k0": "ok"}
-    assert [path.parent.name for path in store.corrupt(tmp_path)] == ["c-d"]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    with pytest.warns(UserWarning, match=r"c-d.dann\.parquet is left out"):
+        assert store.statuses(tmp_path) == {"k0": "ok"}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before, "a reader changes nothing"
     store.write(tmp_path, [row(1, task="c-d")])
+    assert [path.read_bytes() for path in store.corrupt(tmp_path)] == [content]
     assert store.statuses(tmp_path) == {"k0": "ok", "k1": "ok"}
+
+
+def test_a_second_corrupt_file_does_not_take_the_place_of_the_first(tmp_path):
+    path = store.path_of(tmp_path, "a-b", "dann")
+    for content in (b"first", b"second", b"third"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        store.write(tmp_path, [row(0)])
+    assert {path.read_bytes() for path in store.corrupt(tmp_path)} == {b"first", b"second", b"third"}
+
+
+HOSTILE = ["..", ".", "", "/tmp", "../up", "a/b", "a\\b", ".hidden", "a\nb", "a\0b", "<script>", "-rf", "x" * 200]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("column", ["task", "method"])
+def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(tmp_path, name, column):
+    with pytest.raises(DabenchError, match="is no name for results"):
+        store.write(tmp_path / "results", [row(0), row(1, **{column: name})])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../up", "<script>"])
+def test_a_file_whose_rows_bear_such_a_name_is_left_out(tmp_path, name):
+    column = pa.array([name])
+    rewritten(tmp_path, lambda table: table.set_column(table.column_names.index("task"), "task", column))
+    with pytest.warns(UserWarning, match="is no name for results"):
+        assert len(store.load(tmp_path)) == 0
 
 
 def test_a_truncated_file_is_set_aside_and_its_cells_run_again(tmp_path):
     store.write(tmp_path, [row(seed) for seed in range(20)])
     path = store.path_of(tmp_path, "a-b", "dann")
     path.write_bytes(path.read_bytes()[:-100])
-    assert store.statuses(tmp_path) == {}
+    with pytest.warns(UserWarning, match="is left out"):
+        assert store.statuses(tmp_path) == {}
+    store.write(tmp_path, [row(20)])
     assert len(store.corrupt(tmp_path)) == 1
+    assert store.statuses(tmp_path) == {"k20": "ok"}
 
 
 def test_a_file_that_the_system_will_not_open_is_not_taken_for_corrupt(tmp_path):
@@ -94,10 +128,10 @@ def writer(folder, first, rows=0):
     return subprocess.Popen([sys.executable, "-c", WRITER, folder, str(first), str(rows)])
 
 
-def test_two_writers_at_once_lose_nothing(tmp_path):
-    writers = [writer(tmp_path, first, rows=15) for first in (0, 100)]
-    assert [each.wait() for each in writers] == [0, 0]
-    assert len(store.statuses(tmp_path)) == 30
+def test_four_writers_at_once_lose_nothing(tmp_path):
+    writers = [writer(tmp_path, first, rows=10) for first in (0, 100, 200, 300)]
+    assert [each.wait() for each in writers] == [0] * 4
+    assert len(store.statuses(tmp_path)) == 40
 
 
 def test_a_killed_writer_leaves_a_readable_file(tmp_path):
@@ -109,6 +143,7 @@ def test_a_killed_writer_leaves_a_readable_file(tmp_path):
     assert len(store.statuses(tmp_path)) >= 5
     assert store.corrupt(tmp_path) == []
     store.write(tmp_path, [row(10_000)])
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path, monkeypatch):
@@ -122,7 +157,7 @@ def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path, monkeypat
         store.write(tmp_path, [row(1)])
     monkeypatch.undo()
     assert store.statuses(tmp_path) == {"k0": "ok"}
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_rows_of_an_older_schema_still_load(tmp_path):
@@ -174,9 +209,10 @@ def test_columns_of_a_newer_version_survive_a_write_by_this_one(tmp_path):
 )
 def test_a_file_of_another_schema_is_set_aside_like_a_corrupt_one(tmp_path, change):
     rewritten(tmp_path, change)
-    assert len(store.load(tmp_path)) == 0
-    assert len(store.corrupt(tmp_path)) == 1
+    with pytest.warns(UserWarning, match="is left out"):
+        assert len(store.load(tmp_path)) == 0
     store.write(tmp_path, [row(1)])
+    assert len(store.corrupt(tmp_path)) == 1
     assert store.statuses(tmp_path) == {"k1": "ok"}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dabench.core import DabenchError
+from dabench.files import locked, named_errors, replacing
 
 _SETTLED = 2.0  # seconds after which a second write to a file shows in the time of its last change
 
@@ -73,14 +73,5 @@ def _read(remembered: Path, count: int) -> list[str] | None:
 
 def _write(remembered: Path, digests: list[str]) -> None:
     """Appears whole or not at all; raises DabenchError where the cache cannot be written."""
-    try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=remembered.parent, suffix=".part", delete=False) as file:
-            try:
-                json.dump(digests, file)
-                file.close()
-                os.replace(file.name, remembered)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-    except OSError as error:
-        raise DabenchError(f"cannot write {remembered}: {error.strerror}; choose another with --cache") from error
+    with named_errors(remembered, "--cache"), locked(remembered), replacing(remembered) as unfinished:
+        unfinished.write_text(json.dumps(digests), encoding="ascii")

@@ -46,9 +46,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turns what a reader raises on a truncated or corrupt file into one clear error."""
     try:
         yield
-    except (
+    except (  # scipy's own reader stumbles over a name that it never set
         *(OSError, EOFError, AssertionError, AttributeError, RuntimeError, ValueError, TypeError, LookupError),
-        *(ArithmeticError, MemoryError, struct.error, zlib.error, tarfile.TarError, pickle.UnpicklingError),
+        *(ArithmeticError, MemoryError, NameError, struct.error, zlib.error, tarfile.TarError, pickle.UnpicklingError),
     ) as error:
         remedy = "the file is truncated or corrupt; delete it and fetch it again"
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import unicodedata
 import warnings
 from collections import Counter
@@ -26,6 +25,7 @@ from dabench.core import Camera, DabenchError, Domain, MissingData, Protocol
 from dabench.data import decoding
 from dabench.data.arrays import check_disk, check_memory
 from dabench.data.contents import digests_of
+from dabench.files import locked, named_errors, replacing
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,9 @@ def decoded(
         key.update(repr((contents[picture.path], picture.offset, picture.size)).encode())
     path = cache / f"{key.hexdigest()[:24]}.npy"
     if not path.exists():
-        _decode(pictures, path, image_shape, resize, camera)
+        with named_errors(path, "--cache"), locked(path):
+            if not path.exists():  # another process may have been at it
+                _decode(pictures, path, image_shape, resize, camera)
     try:
         large = path.stat().st_size > _IN_MEMORY
         # Copy on write: torch warns of arrays that it cannot write to, and nobody writes to this one.
@@ -274,37 +276,24 @@ def _decoder() -> str:
 def _decode(
     pictures: list[Picture], path: Path, image_shape: tuple[int, int, int], resize: int, camera: Camera | None
 ) -> None:
-    """Writes the array beside its place, then moves it. Plain writes, so that a full disk is an OSError."""
+    """Writes the array; it appears whole or not at all. Plain writes, so that a full disk is an OSError."""
     what = f"images of {image_shape[1]}x{image_shape[2]} pixels"
     check_memory(4 * _TRAINED_AT_ONCE * prod(image_shape), f"a batch of {what}")
     check_disk(len(pictures) * prod(image_shape), path.parent, f"{len(pictures):,} {what}")
     at_once = max(1, min(256, _DECODED_AT_ONCE // prod(image_shape)))
     several: list[str] = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *image_shape)}
-                np.lib.format.write_array_header_1_0(file, header)
-                # Decoding releases the interpreter lock. What pillow warns of is odd metadata, not pixels.
-                with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
-                    warnings.filterwarnings("ignore", module="PIL")
-                    for start in range(0, len(pictures), at_once):
-                        some = pictures[start : start + at_once]
-                        ready = list(threads.map(lambda one: one.decode(image_shape, resize), some))
-                        images = np.stack([one.pixels for one in ready])
-                        several += [
-                            picture.name for picture, one in zip(some, ready, strict=True) if one.several_frames
-                        ]
-                        file.write((camera.apply(images) if camera else images).tobytes())
-                file.close()
-                os.replace(file.name, path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-    except OSError as error:
-        raise DabenchError(
-            f"cannot keep decoded pictures in {path.parent}: {error}; free the disk or choose another cache"
-        ) from error
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *image_shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        # Decoding releases the interpreter lock. What pillow warns of is odd metadata, not pixels.
+        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
+            warnings.filterwarnings("ignore", module="PIL")
+            for start in range(0, len(pictures), at_once):
+                some = pictures[start : start + at_once]
+                ready = list(threads.map(lambda one: one.decode(image_shape, resize), some))
+                images = np.stack([one.pixels for one in ready])
+                several += [picture.name for picture, one in zip(some, ready, strict=True) if one.several_frames]
+                file.write((camera.apply(images) if camera else images).tobytes())
     if several:
         warnings.warn(
             f"of {len(several):,} pictures with several frames (such as {printable(several[0])}) the first is used",

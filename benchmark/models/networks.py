@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dabench.core import DabenchError, MissingData
+from dabench.files import replacing
 from dabench.nn import Classifier
 
 ImageShape = tuple[int, int, int]
@@ -59,16 +58,11 @@ def build(
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Writes the weights as safetensors; the file appears whole or not at all."""
+    """Writes the weights as safetensors; the file appears whole or not at all. Raises OSError as the system does."""
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        unfinished = Path(file.name)
-    try:
-        safetensors.torch.save_file(weights, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        # safetensors' own writer hides the system's error number, by which a full disk is known.
+        unfinished.write_bytes(safetensors.torch.save(weights))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from dabench.core import DabenchError
+from dabench.files import locked, named_errors, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,21 +81,14 @@ def write(results: Path, study: Study) -> None:
     A search that is replayed writes its first trials again: the longer record of these stays.
     """
     file = path_of(results, study.task, study.method)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):
-            stored = _of_file(file) if file.exists() else []
-            same = [other for other in stored if replace(other, trials=()) == replace(study, trials=())]
-            if any(other.trials[: len(study.trials)] == study.trials for other in same):
-                return
-            kept = sorted([study, *(other for other in stored if other not in same)], key=repr)
-            temporary.write_text(json.dumps([asdict(each) for each in kept], indent=1) + "\n")
-            temporary.replace(file)
-    except OSError as error:
-        raise DabenchError(f"cannot write {file}: {error.strerror or error}; choose another with --results") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with named_errors(file, "--results"), locked(file):
+        stored = _of_file(file) if file.exists() else []
+        same = [other for other in stored if replace(other, trials=()) == replace(study, trials=())]
+        if any(other.trials[: len(study.trials)] == study.trials for other in same):
+            return
+        kept = sorted([study, *(other for other in stored if other not in same)], key=repr)
+        with replacing(file) as unfinished:
+            unfinished.write_text(json.dumps([asdict(each) for each in kept], indent=1) + "\n")
 
 
 def trial_scores(study: Study, rows: pd.DataFrame) -> list[float]:

@@ -3,15 +3,18 @@
 The points of a curve, which are tasks whose camera has another value, lie with the task itself, so that no folder's
 name needs the brackets of `name[angle=90]`; folders of earlier versions that have them are read as well.
 
-A row lands the moment its cell ends. A reader never sees half a file, two sweeps may write into one folder, and
-a file that cannot be read is named and set aside so that its cells run again.
+A row lands the moment its cell ends. A reader never sees half a file and changes none: a file that it cannot read it
+names and leaves out, so that its cells run again, and who then writes their rows sets it aside. Several sweeps may
+write into one folder.
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from dabench.core import DabenchError
+from dabench.files import locked, named_errors, replacing
 from dabench.results.row import CELL, DEFAULTS, REQUIRED, SCHEMA
 
 if TYPE_CHECKING:
@@ -33,9 +36,23 @@ if TYPE_CHECKING:
 _ORDER = ["task", *(name for name in CELL if name not in ("task", "method")), "key"]
 
 
+class _Unreadable(Exception):
+    """A file that holds no rows of ours; the text says why."""
+
+
 def path_of(results: Path, task: str, method: str) -> Path:
-    """Where the rows of a task, whatever the values of its camera, and a method lie."""
+    """Where the rows of a task, whatever the values of its camera, and a method lie.
+
+    Raises DabenchError for names that lead elsewhere.
+    """
+    if wrong := _wrong_name(task, method):
+        raise DabenchError(f"{wrong} is no name for results; use letters, digits, '-', '_' and '.', a letter first")
     return results / task.partition("[")[0] / f"{method}.parquet"
+
+
+def _wrong_name(*names: str) -> str:
+    """The first that is no plain file name on every system, as it would be typed; empty where all are."""
+    return next((repr(name)[:80] for name in names if not re.fullmatch(r"\w[\w.,=+\[\]-]{0,149}", name)), "")
 
 
 def check_writable(results: Path) -> None:
@@ -63,38 +80,41 @@ def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             raise DabenchError(f"result row has unknown columns {sorted(unknown)}; add them to results/row.py")
         by_file.setdefault(path_of(results, row["task"], row["method"]), []).append(row)
     for path, new in by_file.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                _merge(path, new)
-        except OSError as error:
-            remedy = "free some space" if error.errno == errno.ENOSPC else "choose another with --results"
-            raise DabenchError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
+        with named_errors(path, "--results"), locked(path):
+            _merge(path, new)
 
 
 def _merge(path: Path, new: list[Mapping[str, Any]]) -> None:
     table = pa.Table.from_pylist([{**DEFAULTS, **row} for row in new], schema=SCHEMA)
-    old = _open(path, None) if path.exists() else None
+    try:
+        old = _open(path, None)
+    except _Unreadable:
+        old = None
+        _set_aside(path)
     if old is not None:
         keys = pa.array([row["key"] for row in new], type=pa.string())
         keep = pa.compute.invert(pa.compute.is_in(old["key"], value_set=keys))
         table = pa.concat_tables([table, old.filter(keep)], promote_options="default")
     table = table.sort_by([(name, "ascending") for name in _ORDER])
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with replacing(path) as unfinished:
         # Files are small and many: zstd would make them a tenth smaller, and reading them twice as slow.
-        pq.write_table(table, temporary, compression="snappy", use_dictionary=False)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        pq.write_table(table, unfinished, compression="snappy", use_dictionary=False)
+
+
+def _set_aside(path: Path) -> None:
+    """Keeps the unreadable file under the first name that is free: it may be all there is of someone's work."""
+    names = (
+        path.with_suffix(f"{number}.parquet.corrupt")
+        for number in itertools.chain([""], map(".{}".format, itertools.count(2)))
+    )
+    path.replace(next(name for name in names if not name.exists()))
 
 
 def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
-    """The file's rows in today's types, or None after setting aside a file that is unreadable or of another schema.
+    """The file's rows in today's types, None where there is no file.
 
-    `columns` None takes every column, those that no field of `Row` names too, which a newer version wrote.
+    `columns` None takes every column, those that no field of `Row` names too, which a newer version wrote. Raises
+    _Unreadable for a file that is damaged or of another schema, DabenchError for one that the system does not give.
     """
     try:
         # The files are small: threads would cost a quarter more than they save.
@@ -104,6 +124,11 @@ def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
             raise ValueError(f"no column {missing[0]}")
         wanted = columns if columns is not None else [*SCHEMA.names, *(name for name in there if name not in _KNOWN)]
         table = file.read(columns=[name for name in wanted if name in there], use_threads=False)
+        names = (
+            name for column in ("task", "method") if column in wanted for name in table[column].unique().to_pylist()
+        )
+        if wrong := _wrong_name(*map(str, names)):
+            raise ValueError(f"{wrong} is no name for results")
         return _in_schema(table, wanted)
     except FileNotFoundError:
         return None
@@ -113,8 +138,7 @@ def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
         number = getattr(error, "errno", None)
         if number is not None:  # the system would not read it; bad content has no error number
             raise DabenchError(f"cannot read {path}: {os.strerror(number)}; mend that and try again") from error
-        path.replace(path.with_suffix(".parquet.corrupt"))
-        return None
+        raise _Unreadable(str(error).partition("\n")[0] or type(error).__name__) from error
 
 
 _KNOWN = frozenset(SCHEMA.names)
@@ -148,7 +172,7 @@ def corrupt(results: Path) -> list[Path]:
 
 
 def load(results: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
-    """Every row under `results`, files in name order; an unreadable file is set aside (see `corrupt`)."""
+    """Every row under `results`, files in name order; warns of a file that cannot be read, and leaves it out."""
     columns = list(columns)
     return pa.concat_tables([_schema(tuple(columns)).empty_table(), *tables(results, columns)])
 
@@ -157,7 +181,11 @@ def tables(results: Path, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.
     """The rows of one file after the other, for columns of which all together would not fit into memory."""
     # The folders of an earlier version first: of two rows of a key, the later one counts.
     for path in sorted(results.glob("*/*.parquet"), key=lambda path: ("[" not in path.parent.name, path)):
-        table = _open(path, columns)
+        try:
+            table = _open(path, columns)
+        except _Unreadable as why:
+            warnings.warn(f"{path} is left out, since it holds no rows of dabench's: {why}", stacklevel=2)
+            continue
         if table is not None:
             yield table
 

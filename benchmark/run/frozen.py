@@ -7,19 +7,17 @@ and `head` of the same contract, with features where there were images.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import nn
 
 from dabench import data, fingerprints, models
 from dabench.core import Domain, Domains, Recipe, Task
+from dabench.files import locked, named_errors, replacing
 from dabench.nn import Classifier
 from dabench.run.images import Pictures, predict
 from dabench.run.plan import Environment
@@ -67,8 +65,7 @@ def _features(task: Task, domain: Domain, backbone: str, environment: Environmen
         data.domain_print(images), backbone, repr(task.image_shape), device.type, fingerprints.core_code()
     )
     path = environment.cache / "features" / f"{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with named_errors(path, "--cache"), locked(path):
         if not path.exists():
             _compute(task, images, backbone, device, path)
     features: np.ndarray = np.load(path, mmap_mode="c" if path.stat().st_size > _IN_MEMORY else None)
@@ -80,10 +77,5 @@ def _compute(task: Task, domain: Domain, backbone: str, device: torch.device, pa
     model = models.build(backbone, task.num_classes, task.image_shape, pretrained=True, device=device)
     model.head = nn.Identity()
     features, _ = predict(model, Pictures.of(domain, device, labelled=False))
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            np.save(file, features.cpu().numpy())
-            file.close()
-            os.replace(file.name, path)
-        finally:
-            Path(file.name).unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, features.cpu().numpy())

@@ -18,6 +18,7 @@ from typing import Any
 
 from dabench import data, fingerprints, registry
 from dabench.core import ALL, DabenchError, MissingData, Needs, Protocol, Reach, Setting, Stream, Task
+from dabench.files import locked, named_errors, replacing
 from dabench.results import store
 from dabench.results.suite import SUITE
 from dabench.run import streams
@@ -279,11 +280,8 @@ def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol
     if remembered.exists():
         return remembered.read_text()
     images = data.fingerprint(task.read(data_root, cache_root, protocol))
-    try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(images)
-    except OSError as error:
-        raise DabenchError(f"cannot write {remembered}: {error.strerror}; choose another with --cache") from error
+    with named_errors(remembered, "--cache"), locked(remembered), replacing(remembered) as unfinished:
+        unfinished.write_text(images)
     return images
 
 

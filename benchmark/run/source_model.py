@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dabench import fingerprints, models
 from dabench.core import Declaration, Needs, Task
+from dabench.files import locked, named_errors
 from dabench.nn import Classifier
 from dabench.run import frozen
 from dabench.run.devices import seeded
@@ -50,8 +50,7 @@ def source_model(cell: Cell, data: TaskData, environment: Environment, on_step: 
         seconds = math.nan
         if not data.task.pretrained:
             weights = environment.cache / "source" / f"{key}.safetensors"
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(weights.with_suffix(".lock")):
+            with named_errors(weights, "--cache"), locked(weights):
                 if weights.exists():
                     models.load_weights(model, weights)
                 else:
