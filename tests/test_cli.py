@@ -239,9 +239,13 @@ def test_editing_a_method_reruns_its_cells_only_and_a_comment_none(sweep, own_me
     assert "cached   digits-turned: second\n" in sweep(*both, "--dry-run")[1]
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_corrupt_file_is_named_and_its_cells_run_again(sweep, tmp_path):
     sweep("--methods", "source_only,tent")
-    store.path_of(tmp_path / "results", "digits-turned", "tent").write_bytes(b"PAR1 not any more")
+    corrupt = store.path_of(tmp_path / "results", "digits-turned", "tent")
+    corrupt.write_bytes(b"PAR1 not any more")
+    assert "tent.parquet is left out" in sweep("--methods", "source_only,tent", "--dry-run")[2]
+    assert corrupt.read_bytes() == b"PAR1 not any more"
     code, out, err = sweep("--methods", "source_only,tent")
     assert code == 0
     assert "tent.parquet" in err

@@ -39,6 +39,14 @@ FATAL = {
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "leaves": ("import os; os._exit(3)", "'leaves': its process ended with exit code 3"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "'crashes': its process died of SIGSEGV"),
+    "leaves_a_child": (
+        "import os, time\nif os.fork() == 0: time.sleep(600)\nos._exit(3)",
+        "'leaves_a_child': its process ended with exit code 3",
+    ),
+    "unlearns": (
+        "import torch\nfor weights in model.parameters(): weights.data.fill_(torch.nan)",
+        "the logits are not finite after 100% of the budget",
+    ),
     "eats": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL (out of memory?)"),
     "hangs_up": ("import os; os.closerange(3, 256)", "'hangs_up': "),
     "says_nothing": ("return None", "adapt() of 'says_nothing' returned NoneType"),
@@ -77,6 +85,13 @@ def test_what_a_method_does_to_its_process_does_not_reach_the_next_cell(tiny_tas
     assert beside["careless"]["status"] == "ok"
     for name in ("status", "predictions", "nll", "checkpoint_scores", "trained_parameters"):
         assert repr(beside["source_only"][name]) == repr(quiet["source_only"][name])
+
+
+def test_a_method_that_forks_answers_once(tiny_task, environment, tmp_path, own_method):
+    forks = own_method("forks", "import os\nfor _ in range(3): os.fork()")
+    rows, _ = swept(tiny_task, [forks], environment, tmp_path)
+    assert rows["forks"]["status"] == "ok"
+    assert rows["forks"]["predictions"] == rows["source_only"]["predictions"]
 
 
 def test_what_a_failed_method_printed_is_kept_for_who_asks(tiny_task, environment, tmp_path, own_method, capfd):

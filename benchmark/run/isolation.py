@@ -108,19 +108,32 @@ def stop(process: BaseProcess) -> None:
         process.join(_PATIENCE)
 
 
-def settle(*, quiet: bool = True) -> None:
-    """Called first in a child: Ctrl-C is the parent's to answer, and a child ends with its parent."""
+def settle(*, quiet: bool = True, folder: Path | None = None) -> None:
+    """Called first in a child: Ctrl-C is the parent's to answer, and a child ends with its parent.
+
+    One that has a folder takes it along, and every process that it started.
+    """
     if quiet:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path | None) -> None:
     """A parent that was killed cannot tell its children to stop."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            _kill_group(os.getpid())
         os._exit(1)
+
+
+def _kill_group(leader: int) -> None:
+    """Ends what a method's process started, and the process where it still runs."""
+    if hasattr(os, "killpg"):
+        with suppress(OSError):  # the group is gone, or was never made
+            os.killpg(leader, signal.SIGKILL)
 
 
 def hide() -> None:
@@ -153,6 +166,7 @@ class Sandbox:
     process: BaseProcess
     folder: Path
     overdue: bool = False
+    ended: bool = False
 
     @classmethod
     def start(cls, target: Callable[..., None], connection: Connection) -> Sandbox:
@@ -162,9 +176,11 @@ class Sandbox:
         return cls(start(target, connection, folder), folder)
 
     def kill(self) -> None:
-        """Ends the process at once."""
+        """Ends the process at once, and those that it started, which could hold its pipe open."""
         with suppress(ValueError):
             self.process.kill()
+        if self.process.pid is not None:
+            _kill_group(self.process.pid)
 
     def end(self) -> str:
         """Waits for the process to end, by force at last; says in words how it did."""
@@ -186,7 +202,9 @@ class Sandbox:
 
 def enter(folder: Path) -> None:
     """Called first in a method's process: an empty working folder, no arguments, and its output in a file."""
-    settle()
+    if hasattr(os, "setsid"):
+        os.setsid()  # the processes that it starts are known by its group
+    settle(folder=folder)
     sys.argv = [""]
     multiprocessing.process.ORIGINAL_DIR = None  # type: ignore[attr-defined]
     os.chdir(folder / "empty")
