@@ -90,6 +90,9 @@ def results(tmp_path_factory):
     facts = PngInfo()
     facts.add_text("caption", "shapes-power: original, behind the camera, after the adapter")
     (folder / "reproductions").mkdir()
+    (folder / "reproductions" / "nogrl.md").write_text(
+        "# Without reversal\n\n## Claims\n\n<img src=x> stays text\n\n| task |\n| --- |\n| 1 |\n"
+    )
     Image.new("RGB", (384, 288), "teal").save(folder / "reproductions" / "adapternet-power.png", pnginfo=facts)
     return folder
 
@@ -472,10 +475,10 @@ def wait_for(browser, selector, text):
 
 
 def results_of(browser):
-    """Method and accuracy of each line of the leaderboard's last table."""
+    """Method, accuracy and task of each line of the page's first table."""
     return browser.execute_script(
-        "return [...[...document.querySelectorAll('table')].at(-1).tBodies[0].rows]"
-        ".map((row) => [row.cells[0].textContent, row.cells[1].textContent, row.cells[3].textContent])"
+        "return [...document.querySelector('table').tBodies[0].rows]"
+        ".map((row) => [2, 4, 0].map((at) => row.cells[at].textContent))"
     )
 
 
@@ -495,19 +498,19 @@ def select(browser, name, value):
 
 @pytest.mark.slow
 def test_a_column_sorts_both_ways_from_the_keyboard(page):
-    browser = page("/")
+    browser = page("/results")
     click(browser, "#sort-accuracy")
     down = [float(accuracy.split()[0]) for _, accuracy, _ in results_of(browser)]
     assert down == sorted(down, reverse=True)
     assert browser.switch_to.active_element.get_attribute("id") == "sort-accuracy"
     click(browser, "#sort-accuracy")
     assert [float(accuracy.split()[0]) for _, accuracy, _ in results_of(browser)] == sorted(down)
-    assert texts(browser, "th[aria-sort=ascending]")[-1] == "accuracy, %"
+    assert texts(browser, "th[aria-sort=ascending]")[0] == "accuracy, %"
 
 
 @pytest.mark.slow
 def test_filters_live_in_the_address(page):
-    browser = page("/")
+    browser = page("/results")
     select(browser, "task", "usps-mnist")
     select(browser, "setting", "unsupervised")
     assert {(method, task) for method, _, task in results_of(browser)} == {
@@ -521,8 +524,61 @@ def test_filters_live_in_the_address(page):
 
 
 @pytest.mark.slow
-def test_typing_narrows_the_methods_and_keeps_the_caret(page):
+def test_back_undoes_a_filter_and_the_count_is_said(page):
+    browser = page("/results")
+    select(browser, "task", "usps-mnist")
+    select(browser, "setting", "unsupervised")
+    assert texts(browser, "[role=status]") == ["2 results"]
+    browser.back()
+    wait_for(browser, "caption", "6 results")
+    assert browser.execute_script("return document.querySelector('#choose-task').value") == "usps-mnist"
+
+
+@pytest.mark.slow
+def test_a_column_may_be_left_out(page):
+    browser = page("/results")
+    browser.execute_script("document.querySelector('#hide-labels').click()")
+    assert "labels" not in texts(browser, "table:first-of-type thead th")
+    assert browser.current_url.endswith("hide=labels")
+    browser.back()
+    wait_for(browser, "thead button", "labels")
+
+
+@pytest.mark.slow
+def test_the_first_page_answers_in_words(page):
+    browser = page("/?have=2&changed=1")
+    wait_for(browser, "main h1", "Your images changed. Which method?")
+    (answer,) = texts(browser, ".answer")
+    assert answer.startswith("Take dann (unsupervised): +19.")
+    select(browser, "labels", "-1")
+    assert texts(browser, "[role=status]")[0].startswith("Take finetune_last1 (supervised)")
+    select(browser, "changed", "0")
+    assert texts(browser, ".answer")[0].startswith("Not tried yet")
+
+
+@pytest.mark.slow
+def test_the_suite_prints_each_gain_and_sorts(page):
     browser = page("/")
+    click(browser, "#suite-mnist-usps")
+    lines = texts(browser, "tbody tr:not(.group)")
+    assert any(line.startswith("dann+20.") for line in lines)
+    names = [line for line in texts(browser, "tbody th") if line in SETTINGS]
+    assert names.index("dann") < names.index("nogrl")
+    assert texts(browser, "thead small")[0] == "corpus; lenet, 28 px"
+
+
+@pytest.mark.slow
+def test_a_papers_page_is_rendered_and_its_tags_are_text(page):
+    browser = page("/papers/nogrl")
+    wait_for(browser, "article h2", "Claims")
+    assert texts(browser, "article td") == ["1"]
+    assert texts(browser, "article img") == []
+    assert "<img src=x>" in texts(browser, "article")[0]
+
+
+@pytest.mark.slow
+def test_typing_narrows_the_methods_and_keeps_the_caret(page):
+    browser = page("/results?variants=all")
     browser.execute_script("document.querySelector('#choose-q').focus()")
     for letter in "dan":
         browser.switch_to.active_element.send_keys(letter)
@@ -532,7 +588,7 @@ def test_typing_narrows_the_methods_and_keeps_the_caret(page):
 
 @pytest.mark.slow
 def test_links_lead_to_the_task_and_the_method(page):
-    browser = page("/?task=mnist-usps")
+    browser = page("/results?task=mnist-usps")
     click(browser, "td a[href*='#/task/mnist-usps']")
     wait_for(browser, "h1", "mnist-usps")
     wait_for(browser, "h2", "Confusions")
@@ -546,7 +602,7 @@ def test_links_lead_to_the_task_and_the_method(page):
 
 @pytest.mark.slow
 def test_published_numbers_are_one_click_away(page):
-    browser = page("/?task=mnist-usps&q=dann")
+    browser = page("/results?task=mnist-usps&q=dann")
     button = "td button[aria-expanded]"
     click(browser, button)
     numbers = {f"{each.accuracy:.1f}" for each in registry.references() if fits(each)}
@@ -598,7 +654,7 @@ def test_the_pareto_front_leaves_out_what_is_dearer_and_worse(page):
 
 @pytest.mark.slow
 def test_adapted_pictures_lead_to_their_task_and_method(page):
-    browser = page("/adapters")
+    browser = page("/pictures")
     assert texts(browser, ".pictures figcaption") == ["shapes-power, adapternet"]
     assert texts(browser, ".grid li") == ["original", "camera", "adapted"]
     assert browser.execute_script("return Promise.all([...document.images].map((each) => each.decode()))")
@@ -608,17 +664,45 @@ def test_adapted_pictures_lead_to_their_task_and_method(page):
 
 @pytest.mark.slow
 def test_ranks_are_sorted_inside_their_setting(page):
-    browser = page("/?ranks=method")
-    lines = texts(browser, "table:first-of-type tbody th")
+    browser = page("/results?ranks=method")
+    lines = texts(browser, "section tbody th")
     assert lines[lines.index("dann") - 1].startswith("unsupervised · ")
     assert lines.index("dann") < lines.index("nogrl") < lines.index("adapternet") < lines.index("finetune_last1")
 
 
+VIEWS = ["/", "/results", "/tasks", "/task/mnist-usps", "/methods", "/method/dann", "/compare?m=dann,nogrl", "/cost"]
+VIEWS += ["/pictures", "/papers"]
+AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "view",
-    ["/", "/tasks", "/task/mnist-usps", "/methods", "/method/dann", "/compare?m=dann,nogrl", "/cost", "/adapters"],
-)
+@pytest.mark.skipif(not AXE.is_file(), reason="`npm install axe-core` in the repository to check the pages with it")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_no_violation(page, width, scheme):
+    browser = page("/")
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        for view in VIEWS:
+            page(view)
+            wait_for(browser, "main h1", texts(browser, "main h1")[0])
+            browser.execute_script(AXE.read_text())
+            found = browser.execute_async_script(
+                "const rules = ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'], done = arguments[0];"
+                "axe.run(document, {runOnly: rules, preload: false})"
+                ".then((all) => done(all.violations.map((each) => [each.id, each.nodes[0].html])))"
+            )
+            assert found == [], view
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", VIEWS)
 def test_a_page_fits_a_phone_and_names_its_controls(page, view):
     browser = page("/tasks")
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}

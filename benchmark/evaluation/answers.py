@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,8 @@ class Answer:
     """The method to use, "" for the source model, None where no method was tried with two seeds.
 
     `gain` is its mean gain over the source model as a fraction with half of its 95 % interval, over `tasks` tasks;
-    `alike` are the methods that nothing tells from it on any of them; `stale` where a row is of older code.
+    `alike` are the methods that nothing tells from it on any of them; `stale` where a row is of older code. `asked` has
+    a line for each method that was asked, the largest gain first: method, setting, gain, ci and n (fewest seeds).
     """
 
     have: Have
@@ -65,6 +67,7 @@ class Answer:
     tasks: int = 0
     alike: tuple[str, ...] = ()
     stale: bool = False
+    asked: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
 
 
 def of_suite(board: Leaderboard) -> pd.DataFrame:
@@ -113,8 +116,9 @@ def _answer(board: Leaderboard, have: Have, change: Change, entries: pd.DataFram
         said = verdicts[inside.index]
         if len(inside) == tasks and not (said == Verdict.WORSE).any() and 2 * (said == Verdict.BETTER).sum() > tasks:
             found[name] = inside
+    asked = _asked({name: inside for name, inside in by_method.items() if len(inside) == tasks})
     if not found:
-        return Answer(have, change, "", tasks=tasks)
+        return Answer(have, change, "", tasks=tasks, asked=asked)
     best = max(found, key=lambda name: (found[name]["gain"].mean(), name))
     lines = found[best].sort_values("task")
     alike = [name for name in found if name != best and _alike(board, lines, found[name].sort_values("task"))]
@@ -123,11 +127,26 @@ def _answer(board: Leaderboard, have: Have, change: Change, entries: pd.DataFram
         change,
         best,
         gain=float(lines["gain"].mean()),
-        ci=float(np.sqrt((lines["gain_ci"] ** 2).sum()) / tasks),
+        ci=_mean_ci(lines),
         tasks=tasks,
         alike=tuple(alike),
         stale=bool(lines["stale"].any()),
+        asked=asked,
     )
+
+
+def _mean_ci(lines: pd.DataFrame) -> float:
+    """Half of the interval of the mean gain over tasks, whose seeds are independent."""
+    return float(np.sqrt((lines["gain_ci"] ** 2).sum()) / len(lines))
+
+
+def _asked(by_method: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    lines = [
+        (name, inside["setting"].iloc[0], inside["gain"].mean(), _mean_ci(inside), int(inside["n"].min()))
+        for name, inside in by_method.items()
+    ]
+    table = pd.DataFrame(lines, columns=["method", "setting", "gain", "ci", "n"])
+    return table.sort_values(["gain", "method"], ascending=[False, True]).reset_index(drop=True)
 
 
 def _alike(board: Leaderboard, first: pd.DataFrame, second: pd.DataFrame) -> bool:

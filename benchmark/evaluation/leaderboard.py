@@ -197,11 +197,6 @@ class Leaderboard:
         values = self._lines.values
         return ranks.rankings(entries, values, values[self._means["source"].to_numpy()])
 
-    def ranking_together(self, entries: pd.DataFrame, name: str) -> ranks.Ranking:
-        """One ranking, under that name, of entries of several settings, of which each task has a method once."""
-        values = self._lines.values
-        return ranks.together(name, entries, values, values[self._means["source"].to_numpy()])
-
     def entries_of(self, keys: Collection[str]) -> list[int]:
         """The numbers of the entries that rows with these keys belong to."""
         rows = self._shown

@@ -60,12 +60,6 @@ def rankings(entries: pd.DataFrame, values: np.ndarray, source: np.ndarray) -> l
     return result
 
 
-def together(name: str, entries: pd.DataFrame, values: np.ndarray, source: np.ndarray) -> Ranking:
-    """The ranking under that name of all these entries, whatever their settings; each method once on a task."""
-    group = entries.reset_index(names="entry")
-    return _ranking(name, group.assign(column=group["task"]), values, source)
-
-
 def _column_names(group: pd.DataFrame) -> list[str]:
     """The task's name, with what else tells it from the other columns only where that is needed."""
     full = group["task"] + " (" + group["protocol"] + ", " + group["backbone"] + ", "

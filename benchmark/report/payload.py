@@ -16,6 +16,7 @@ from dabench.evaluation.rankings import Ranking
 from dabench.evaluation.tables import CONDITIONS, GROUP
 from dabench.registry import Description
 from dabench.results.row import COLUMNS, SHOWN
+from dabench.results.suite import within
 
 MANY_CLASSES = 30  # above which neither names nor a full matrix of confusions are kept
 _COSTS = ["seconds", "ms_per_image", "peak_memory", "trained_parameters"]
@@ -70,10 +71,7 @@ def overall(board: Leaderboard) -> dict[str, list[dict[str, Any]]]:
     """The rankings over all tasks (under the empty name) and over those of each family."""
     table = board.entries
     families = {family: board.rankings_of(table[table["family"] == family]) for family in sorted(set(table["family"]))}
-    return {
-        scope: [_ranking(ranking) for ranking in rankings]
-        for scope, rankings in {"": board.rankings, **families}.items()
-    }
+    return {scope: [_ranking(each) for each in found] for scope, found in {"": board.rankings, **families}.items()}
 
 
 def _ranking(ranking: Ranking) -> dict[str, Any]:
@@ -99,9 +97,12 @@ _RANKS = {"rank": "rank", "low": "rank_low", "high": "rank_high"}
 def cost(table: pd.DataFrame) -> dict[str, Any]:
     """Mean gain and costs of the default variants over the tasks that all of them have.
 
-    A method with fewer than half of the tasks is left out rather than taking the tasks from all others.
+    The tasks are the suite's, where it has results; else all. A method with fewer than half of them is left out
+    rather than taking the tasks from all others.
     """
     used = table[table["default"] & table["main"]]
+    suite = used[within(used)]
+    used = used if suite.empty else suite
     used = used.assign(place=used[_CONDITIONS].astype(str).agg(" ".join, axis=1))
     has = used.pivot_table(index="place", columns=["setting", "method"], values="gain").notna()
     has = has.loc[:, has.sum() * 2 >= len(has)]
@@ -110,6 +111,7 @@ def cost(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "tasks": int(has.all(axis=1).sum()),
         "of": len(has),
+        "suite": not suite.empty,
         "setting": means["setting"].tolist(),
         "method": means["method"].tolist(),
         "gain": scaled(means["gain"], 1000),

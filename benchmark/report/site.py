@@ -7,7 +7,6 @@ disk may not fetch. Every statistic is the leaderboard's; the script in `assets`
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from dabench import registry
 from dabench.core import DabenchError, Reference, Setting, Task
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.registry import Description
-from dabench.report import compare, details, payload, pictures
+from dabench.report import compare, details, front, payload, pictures
 from dabench.report.markdown import load
 from dabench.report.palette import LOOKS
 from dabench.results import provenance, store
@@ -34,7 +33,8 @@ _PREDICTED = ["key", "n_test", "predictions", "predictions_before", "truth"]
 class Sources:
     """What stands beside the rows: methods with their files' text, tasks, published numbers and pictures.
 
-    `sprites` maps a task to the PNG of its example pictures, `figures` a name to the file of a picture to show.
+    `sprites` maps a task to the PNG of its example pictures, `figures` a name to the file of a picture to show;
+    `papers` are the founding papers' pages (`front.papers` gives them).
     """
 
     methods: Mapping[str, Description] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class Sources:
     references: Sequence[Reference] = ()
     sprites: Mapping[str, bytes] = field(default_factory=dict)
     figures: Mapping[str, bytes] = field(default_factory=dict)
+    papers: Sequence[Mapping[str, str]] = ()
 
 
 def files(
@@ -74,19 +75,22 @@ def files(
         "cost": payload.cost(board.entries),
         "bad": payload.bad(board.bad, tasks),
         "published": payload.published(sources.references, tasks),
+        "sprites": [at for at, name in enumerate(tasks) if name in sources.sprites],
         "figures": [[name, pictures.caption(content)] for name, content in sorted(sources.figures.items())],
     }
     made = {path.name: path.read_bytes() for path in sorted(ASSETS.iterdir()) if path.name != "live.js"}
+    data |= front.front(board, tasks, methods)
+    data["papers"] = [[page["name"], page["title"]] for page in sources.papers]
+    made["papers.js"] = _script("DABENCH.papers", sources.papers)
     made["data.js"] = _script("DABENCH.data", data)
     made["compare.js"] = _script("DABENCH.compare", compare.pairs(board, methods, tasks))
-    for number, (task, page) in enumerate(zip(tasks, details.pages(board, tasks, predictions), strict=True)):
-        picture = sources.sprites.get(task)
-        page["sprite"] = picture and "data:image/png;base64," + base64.b64encode(picture).decode()
+    for number, page in enumerate(details.pages(board, tasks, predictions)):
         made[f"task-{number}.js"] = _script(f"DABENCH.details[{number}]", page)
     # Shown as text: a browser would save a file that ends in .py.
     made |= {
         f"methods/{name}.py.txt": sources.methods[name].file.read_bytes() for name in methods if name in sources.methods
     }
+    made |= {f"sprites/{at}.png": sources.sprites[name] for at, name in enumerate(tasks) if name in sources.sprites}
     return made | {f"figures/{name}": content for name, content in sources.figures.items()}
 
 
@@ -109,6 +113,7 @@ def build(results: Path, data: Path, folder: Path, *, private: bool = False) -> 
         references=registry.references(),
         sprites=pictures.sprites(tasks.values(), data, folder, every=private),
         figures=pictures.figures(results),
+        papers=front.papers(results),
     )
     pieces = (table.to_pandas() for table in store.tables(results, _PREDICTED))
     age = provenance.age(results)
