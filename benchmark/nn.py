@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,13 +61,11 @@ class Classifier(nn.Module):
             normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(images.device.type, self.precision if reduced else None, enabled=reduced):
-            features: Tensor = self.backbone(normalised).flatten(1).float()
-        return features
+            return cast(Tensor, self.backbone(normalised).flatten(1).float())
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (batch, num_classes) of images in [0, 1], (batch, channels, height, width)."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        return cast(Tensor, self.head(self.features(images)))
 
     def layers(self) -> list[nn.ModuleList]:
         """The trainable layers from input to output: each a convolution or linear map and its norms.
@@ -102,8 +100,7 @@ class InputAdapted(nn.Module):
         return self.model.features(self.adapter(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        return cast(Tensor, self.head(self.features(images)))
 
 
 class DomainCritic(nn.Sequential):
@@ -159,8 +156,7 @@ class _ReverseGradient(torch.autograd.Function):
 
 def reverse_gradient(features: Tensor, scale: float) -> Tensor:
     """The features as they are; on the way back their gradient times `-scale` (Ganin & Lempitsky, ICML 2015)."""
-    reversing: Tensor = _ReverseGradient.apply(features, scale)
-    return reversing
+    return cast(Tensor, _ReverseGradient.apply(features, scale))
 
 
 def anneal(optimizer: torch.optim.Optimizer, progress: float) -> None:
@@ -290,8 +286,7 @@ def layers_of(model: nn.Module, kind: str) -> list[nn.Module]:
     """
     activations = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish)
     norms = nn.modules.batchnorm._BatchNorm
-    kinds: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]]
-    kinds = {"conv": nn.Conv2d, "batchnorm": norms, "activation": activations}
+    kinds: dict[str, Any] = {"conv": nn.Conv2d, "batchnorm": norms, "activation": activations}
     found = [module for module in model.modules() if isinstance(module, kinds[kind])]
     if not found:
         raise NotApplicable(f"the backbone has no {kind} layer; choose one that has (--backbone lenet_bn)")

@@ -22,7 +22,7 @@ from dabench import models, registry
 from dabench.core import Domain, Recipe
 from dabench.nn import DomainCritic, domain_loss, reverse_gradient
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, TargetData
 
 CPU = torch.device("cpu")
 Contender = Callable[[int], None]  # trains for so many steps
@@ -61,12 +61,10 @@ def harness(setting: Setting) -> Contender:
         data = TargetData(
             method.declaration,
             Recipe(steps=steps, batch_size=setting.batch_size),
-            steps=steps,
+            Granted(source=source, target=target),
             num_classes=10,
             seed=0,
             device=CPU,
-            source=source,
-            target=target,
         )
         method.adapt(model, data)
 

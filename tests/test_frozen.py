@@ -13,7 +13,7 @@ from dabench.run.devices import seeded
 from dabench.run.images import Pictures, predict
 from dabench.run.plan import Cell, Environment, Request
 from dabench.run.source_model import train_source
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, TargetData
 from dabench.run.task_data import grant, task_data
 
 CPU = torch.device("cpu")
@@ -77,12 +77,10 @@ def test_a_method_that_works_on_features_adapts_frozen_ones(variant, ready):
         target_data = TargetData(
             method.declaration,
             TASK.recipe,
-            steps=STEPS,
+            Granted(answers=answers, **granted),
             num_classes=CLASSES,
             seed=0,
             device=CPU,
-            answers=answers,
-            **granted,
         )
         try:
             adapted = method.adapt(copy.deepcopy(model).train(), target_data)

@@ -160,7 +160,7 @@ def same(numbers):
 @dataclass(frozen=True, kw_only=True)
 class Thief:
     def adapt(self, model, target_data):
-        frame, found = sys._getframe(1), [target_data._on_checkpoint, vars(target_data)]
+        frame, found = sys._getframe(1), [target_data._listeners.on_checkpoint, vars(target_data)]
         while frame:
             found += [frame.f_locals, *frame.f_locals.values()]
             frame = frame.f_back

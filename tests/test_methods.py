@@ -39,7 +39,7 @@ from dabench.methods.target_supervised import TargetSupervised
 from dabench.methods.tent import Tent
 from dabench.nn import DomainCritic, coral, gaussian_kernels, hooked, layers_of, mmd
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, Listeners, TargetData
 
 CLASSES, SHAPE, BATCH = 4, (3, 16, 16), 8
 CPU = torch.device("cpu")
@@ -55,11 +55,12 @@ def pictures(seed, count=32):
 SOURCE, TARGET = pictures(0), pictures(1)
 
 
-def data(method, steps, source=SOURCE, target=TARGET, **options):
+def data(method, steps, source=SOURCE, target=TARGET, validation=None, listeners=None):
     """Both domains with their labels, as the harness would hand them over; no augmentation."""
     recipe = Recipe(steps=steps, batch_size=BATCH)
-    sizes = {"steps": steps, "num_classes": CLASSES, "seed": 0, "device": CPU}
-    return TargetData(method.declaration, recipe, source=source, target=target, **sizes, **options)
+    granted = Granted(source=source, target=target, validation=validation)
+    sizes = {"num_classes": CLASSES, "seed": 0, "device": CPU}
+    return TargetData(method.declaration, recipe, granted, **sizes, listeners=listeners)
 
 
 @pytest.fixture
@@ -181,7 +182,10 @@ def test_finetune_all_starts_the_last_layers_anew(model):
 def test_lp_ft_leaves_the_backbone_untouched_until_the_probe_ends(model):
     moved = []
     adapted = adapt(
-        LPFT(probe_share=0.5), model, 10, on_checkpoint=lambda now, p, loss: moved.append(changed(now, model))
+        LPFT(probe_share=0.5),
+        model,
+        10,
+        listeners=Listeners(on_checkpoint=lambda now, p, loss: moved.append(changed(now, model))),
     )
     assert all(names == {"head.weight", "head.bias"} for names in moved[:5])
     assert all(names == set(model.state_dict()) for names in moved[5:])
@@ -194,7 +198,7 @@ def test_lp_ft_goes_on_at_the_lower_rate(model):
         LPFT(probe_lr=1e-2, lr=1e-4, probe_share=0.5),
         model,
         10,
-        on_checkpoint=lambda now, p, loss: seen.append(now.head.weight.detach().clone()),
+        listeners=Listeners(on_checkpoint=lambda now, p, loss: seen.append(now.head.weight.detach().clone())),
     )
     assert (seen[0] - model.head.weight).abs().max().item() == pytest.approx(1e-2, rel=1e-3)
     assert (seen[5] - seen[4]).abs().max().item() == pytest.approx(1e-4, rel=1e-3)
@@ -586,7 +590,10 @@ def test_one_image_has_no_statistics_and_the_methods_say_so(model):
     single = TargetData(
         DeepCORAL.declaration,
         Recipe(steps=1, batch_size=1),
-        **{"steps": 1, "num_classes": CLASSES, "seed": 0, "device": CPU, "source": SOURCE, "target": TARGET},
+        Granted(source=SOURCE, target=TARGET),
+        num_classes=CLASSES,
+        seed=0,
+        device=CPU,
     )
     with pytest.raises(NotApplicable, match="batch_size of 2"):
         DeepCORAL().adapt(copy.deepcopy(model), single)

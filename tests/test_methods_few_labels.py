@@ -19,7 +19,7 @@ from dabench.methods.norm_only import NormOnly
 from dabench.methods.surgical import Surgical
 from dabench.nn import strong
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, Listeners, TargetData
 
 CLASSES, SHAPE, BATCH = 4, (3, 16, 16), 8
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def pictures(seed, labelled=True, count=32):
     return Pictures(images, torch.randint(0, CLASSES, (count,), generator=chance) if labelled else None, CPU)
 
 
-def data(method, steps, **options):
+def data(method, steps, listeners=None, validation=None):
     """Labelled target images and, for who may see them, the source and the unlabelled rest."""
     needs = method.declaration.needs
     domains = {"target": pictures(1)}
@@ -41,8 +41,10 @@ def data(method, steps, **options):
         domains["source"] = pictures(0)
     if needs & Needs.UNLABELLED_REST:
         domains["unlabelled"] = pictures(2, labelled=False)
-    sizes = {"steps": steps, "num_classes": CLASSES, "seed": 0, "device": CPU}
-    return TargetData(method.declaration, Recipe(steps=steps, batch_size=BATCH), **domains, **sizes, **options)
+    recipe, sizes = Recipe(steps=steps, batch_size=BATCH), {"num_classes": CLASSES, "seed": 0, "device": CPU}
+    return TargetData(
+        method.declaration, recipe, Granted(**domains, validation=validation), **sizes, listeners=listeners
+    )
 
 
 def built(backbone):
@@ -178,7 +180,7 @@ def test_the_best_checkpoint_on_the_validation_images_is_what_comes_out(model, k
         now.train()
 
     method = kind(lr=0.05)
-    adapted = adapt(method, model, 20, on_checkpoint=look, validation=validation).eval()
+    adapted = adapt(method, model, 20, listeners=Listeners(on_checkpoint=look), validation=validation).eval()
     accuracy = (adapted(validation.take(torch.arange(32))).argmax(1) == validation.labels).float().mean().item()
     assert accuracy >= max(seen)
 

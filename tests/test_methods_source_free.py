@@ -26,7 +26,7 @@ from dabench.methods.shot import pseudo_labels as pseudo_labels_of_shot
 from dabench.methods.shot_im import SHOTIM
 from dabench.nn import strong
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, Listeners, TargetData
 
 CLASSES, SHAPE, BATCH, IMAGES = 4, (3, 16, 16), 8, 32
 CPU = torch.device("cpu")
@@ -39,8 +39,8 @@ PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "lr": 0.05}
 def data(method, steps, **options):
     """The unlabelled target, and the source model's answers to who may see them."""
     answers = ANSWERS if method.declaration.needs & Needs.SOURCE_ANSWERS else None
-    sizes = {"steps": steps, "num_classes": CLASSES, "seed": 0, "device": CPU, "answers": answers}
-    return TargetData(method.declaration, Recipe(steps=steps, batch_size=BATCH), target=TARGET, **sizes, **options)
+    recipe, sizes = Recipe(steps=steps, batch_size=BATCH), {"num_classes": CLASSES, "seed": 0, "device": CPU}
+    return TargetData(method.declaration, recipe, Granted(target=TARGET, answers=answers), **sizes, **options)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_pass_over_the_target_in_eval_mode_is_followed_by_training_mode(model,
         modes.extend(module.training for module in now.modules())
         means.append(now.backbone[1].running_mean.clone())
 
-    adapt(kind(), model, 10, on_checkpoint=look)
+    adapt(kind(), model, 10, listeners=Listeners(on_checkpoint=look))
     assert all(modes)
     assert not any(torch.equal(one, other) for one, other in pairwise(means))
 
@@ -216,8 +216,8 @@ def test_nrc_agrees_with_neighbours_by_their_weights_and_with_theirs_by_a_tenth(
 @pytest.mark.parametrize("method", [AaD(), NRC(), AdaContrast()])
 def test_fewer_target_images_than_neighbours_are_enough(model, method):
     few = Pictures(TARGET.images[:4], None, CPU)
-    sizes = {"steps": 2, "num_classes": CLASSES, "seed": 0, "device": CPU}
-    target_data = TargetData(method.declaration, Recipe(steps=2, batch_size=4), target=few, **sizes)
+    sizes = {"num_classes": CLASSES, "seed": 0, "device": CPU}
+    target_data = TargetData(method.declaration, Recipe(steps=2, batch_size=4), Granted(target=few), **sizes)
     adapted = method.adapt(copy.deepcopy(model), target_data)
     assert all(weight.isfinite().all() for weight in adapted.parameters())
 

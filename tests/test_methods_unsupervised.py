@@ -32,7 +32,7 @@ from dabench.methods.mean_teacher import MeanTeacher
 from dabench.methods.pseudo_label import PseudoLabel
 from dabench.nn import DomainCritic, JointFeatures
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, TargetData
 
 CLASSES, SHAPE, BATCH = 4, (3, 16, 16), 8
 CPU = torch.device("cpu")
@@ -49,8 +49,8 @@ def data(method, steps):
     """Both domains without the target's labels, as the harness would hand them over; no augmentation."""
     target = Pictures(pictures(1).images, None, CPU)
     recipe = Recipe(steps=steps, batch_size=BATCH)
-    sizes = {"steps": steps, "num_classes": CLASSES, "seed": 0, "device": CPU}
-    return TargetData(method.declaration, recipe, source=pictures(0), target=target, **sizes)
+    sizes = {"num_classes": CLASSES, "seed": 0, "device": CPU}
+    return TargetData(method.declaration, recipe, Granted(source=pictures(0), target=target), **sizes)
 
 
 def from_seed_0(make):

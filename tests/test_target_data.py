@@ -8,7 +8,7 @@ import dabench
 from dabench import models
 from dabench.core import AccessError, DabenchError, Declaration, Diverged, Needs, Recipe
 from dabench.run.images import Pictures
-from dabench.run.target_data import TargetData, counted
+from dabench.run.target_data import Granted, Listeners, TargetData, counted
 
 CPU = torch.device("cpu")
 SOURCE = Needs.SOURCE | Needs.TARGET_IMAGES
@@ -19,10 +19,11 @@ def pictures(count, labelled=True):
     return Pictures(images, torch.arange(count) % 2 if labelled else None, CPU)
 
 
-def granted(needs=SOURCE, steps=10, batch_size=4, recipe=None, **parts):
+def granted(needs=SOURCE, steps=10, batch_size=4, recipe=None, listeners=None, **parts):
     recipe = recipe or Recipe(steps=steps, batch_size=batch_size)
-    parts = parts or {"source": pictures(12), "target": pictures(10, labelled=False)}
-    return TargetData(Declaration("tried", needs, ""), recipe, steps=steps, num_classes=2, seed=0, device=CPU, **parts)
+    parts = Granted(**(parts or {"source": pictures(12), "target": pictures(10, labelled=False)}))
+    sizes = {"num_classes": 2, "seed": 0, "device": CPU}
+    return TargetData(Declaration("tried", needs, ""), recipe, parts, **sizes, listeners=listeners)
 
 
 def test_one_call_gives_the_whole_budget_and_a_second_is_refused():
@@ -59,8 +60,7 @@ def test_leaving_early_is_on_record():
 
 def test_a_checkpoint_comes_at_every_tenth_over_all_calls():
     seen = []
-    parts = {"source": pictures(12), "target": pictures(10, labelled=False)}
-    data = granted(steps=20, on_checkpoint=lambda model, progress, losses: seen.append(progress), **parts)
+    data = granted(steps=20, listeners=Listeners(on_checkpoint=lambda model, progress, losses: seen.append(progress)))
     for share in (0.35, None):
         for _ in data.batches(nn.Identity(), share=share):
             pass
@@ -75,7 +75,7 @@ def test_epochs_count_the_targets_images():
 
 def test_an_epoch_draws_every_image_once_and_raw_is_the_image_before_its_augmentation():
     recipe = Recipe(steps=5, batch_size=2, crop=1)
-    batches = list(granted(steps=5, recipe=recipe).batches(nn.Identity()))
+    batches = list(granted(recipe=recipe).batches(nn.Identity()))
     index = torch.cat([batch.target_index for batch in batches])
     assert sorted(index.tolist()) == list(range(10))
     raw = torch.cat([batch.target_raw for batch in batches])
@@ -85,7 +85,7 @@ def test_an_epoch_draws_every_image_once_and_raw_is_the_image_before_its_augment
 def test_one_more_view_is_another_view_by_the_same_recipe():
     recipe = Recipe(steps=1, batch_size=8, flip=True)
     images = torch.arange(32, dtype=torch.uint8).view(8, 1, 1, 4).expand(-1, 1, 4, 4).contiguous()
-    data = granted(steps=1, recipe=recipe, source=pictures(12), target=Pictures(images, None, CPU))
+    data = granted(recipe=recipe, source=pictures(12), target=Pictures(images, None, CPU))
     (batch,) = data.batches(nn.Identity())
     again = data.augmented(batch.target_raw)
     assert not torch.equal(again, batch.target_images)
@@ -97,8 +97,7 @@ def test_one_more_view_is_another_view_by_the_same_recipe():
 
 def test_the_mean_of_each_named_loss_reaches_the_checkpoint():
     seen = []
-    parts = {"source": pictures(12), "target": pictures(10, labelled=False)}
-    data = granted(steps=10, on_checkpoint=lambda model, progress, losses: seen.append(losses), **parts)
+    data = granted(steps=10, listeners=Listeners(on_checkpoint=lambda model, progress, losses: seen.append(losses)))
     weight = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.0)
     for batch in data.batches(nn.Identity()):

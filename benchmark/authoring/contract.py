@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from dabench.run.failures import caught, reason
 from dabench.run.images import Pictures, predict
 from dabench.run.plan import Cell
 from dabench.run.source_model import train_source
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, TargetData
 from dabench.run.task_data import TaskData, grant, labels_of, task_data
 
 STEPS, IMAGES, CLASSES, SIDE = 10, 96, 4, 16
@@ -89,19 +88,18 @@ def _adapt(variant: Variant, data: TaskData) -> nn.Module:
     """What the method makes of a fresh copy of the source model, given exactly what the harness would grant."""
     method = variant.load()
     needs = method.declaration.needs
-    granted: dict[str, Any] = dict(grant(needs, data, _CELL))
+    domains, answers = grant(needs, data, _CELL), None
     model = copy.deepcopy(_source_model()).train()
     if needs & Needs.SOURCE_ANSWERS:
-        granted["answers"] = predict(model, granted["target"])[0].softmax(1)
+        answers = predict(model, domains["target"])[0].softmax(1)
         model = models.build(TINY.backbone, CLASSES, TINY.image_shape).train()
     target_data = TargetData(
         method.declaration,
         TINY.recipe,
-        steps=STEPS,
+        Granted(answers=answers, **domains),
         num_classes=CLASSES,
         seed=0,
         device=_CPU,
-        **granted,
     )
     adapted: nn.Module = method.adapt(model, target_data)
     return adapted

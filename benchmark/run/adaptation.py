@@ -24,7 +24,7 @@ from dabench.registry import Variant
 from dabench.run import devices
 from dabench.run.images import Pictures, predict, resident
 from dabench.run.sharing import Shared
-from dabench.run.target_data import TargetData, Work, counted
+from dabench.run.target_data import Granted, Listeners, TargetData, Work, counted
 
 Tell = Callable[[str, Mapping[str, Any], Mapping[str, Tensor]], None]  # a word, its facts, its tensors
 
@@ -48,15 +48,15 @@ class Packed:
 class Job:
     """All that a method's process is given.
 
-    `model` is the pickled classifier, `granted` what `TargetData` will hold, `answers` the source model's
-    probabilities, `looked_at` the unlabelled images of every checkpoint, `test` the test images in the stream's order.
+    `recipe` has the steps that are granted, `model` is the pickled classifier, `granted` and `answers` are what
+    `Granted` will hold, `looked_at` the unlabelled images of every checkpoint, `test` the test images in the order of
+    the stream.
     `parts` are the stream's lengths: no batch holds images of two, and where it `resets`, each finds a fresh model.
     """
 
     variant: Variant
     recipe: Recipe
     num_classes: int
-    steps: int
     seed: int
     device: str
     threads: int
@@ -112,6 +112,9 @@ def adapt(job: Job, tell: Tell) -> Adapted:
 
     told: list[float] = []
 
+    def step(number: int, loss: float) -> None:
+        tell("step", {"step": number, "steps": job.recipe.steps, "loss": loss}, {})
+
     def checkpoint(model: nn.Module, progress: float, losses: Mapping[str, float]) -> None:
         with devices.seeded(0, device):
             answers: dict[str, Tensor] = {}
@@ -123,17 +126,18 @@ def adapt(job: Job, tell: Tell) -> Adapted:
         tell("checkpoint", {"progress": progress, "losses": dict(losses)}, answers)
 
     with devices.seeded(job.seed, device), counted() as work:
+        granted = Granted(
+            answers=None if job.answers is None else torch.from_numpy(job.answers).to(device),
+            **{each: resident(images.unpacked(device)) for each, images in job.granted.items()},
+        )
         target_data = TargetData(
             method.declaration,
             job.recipe,
-            steps=job.steps,
+            granted,
             num_classes=job.num_classes,
             seed=job.seed,
             device=device,
-            on_step=lambda step, loss: tell("step", {"step": step, "steps": job.steps, "loss": loss}, {}),
-            on_checkpoint=checkpoint,
-            answers=None if job.answers is None else torch.from_numpy(job.answers).to(device),
-            **{each: resident(images.unpacked(device)) for each, images in job.granted.items()},
+            listeners=Listeners(on_step=step, on_checkpoint=checkpoint),
         )
         model = unpacked(job.model, device).train()
         devices.reset_peak_memory(device)

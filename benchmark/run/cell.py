@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,8 @@ def prepare(cell: Cell, environment: Environment, on_step: OnStep) -> Prepared:
             model = network(cell, data, environment)
     job = Job(
         variant=cell.variant,
-        recipe=recipe,
+        recipe=replace(recipe, steps=steps),
         num_classes=data.task.num_classes,
-        steps=steps,
         seed=cell.seed,
         device=environment.device,
         threads=environment.threads,
@@ -143,7 +142,7 @@ def _measured(
         "checkpoint_loss": recorder.loss,
         "checkpoint_losses": recorder.losses,
         "checkpoint_scores": recorder.scores,
-        "steps": prepared.job.steps,
+        "steps": prepared.job.recipe.steps,
         "seconds_source": source.seconds if prepared.trained_source else math.nan,
         "n_source": len(data.source_train) if data.source_train else 0,
         "n_target": sum(len(granted[name].images.array) for name in ("target", "unlabelled") if name in granted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from dabench.run import frozen
 from dabench.run.devices import seeded
 from dabench.run.images import predict, resident
 from dabench.run.plan import Cell, Environment
-from dabench.run.target_data import TargetData
+from dabench.run.target_data import Granted, Listeners, TargetData
 from dabench.run.task_data import TaskData, labels_of
 
 OnStep = Callable[[str, int, int, float], None]  # hears of progress: the stage, a step, of how many, the loss
@@ -99,13 +99,12 @@ def train_source(model: Classifier, data: TaskData, cell: Cell, on_step: OnStep)
     assert data.source_train is not None
     source_data = TargetData(
         _DECLARATION,
-        recipe,
-        steps=steps,
+        replace(recipe, steps=steps),
+        Granted(source=resident(data.source_train)),
         num_classes=data.task.num_classes,
         seed=cell.seed,
         device=data.source_train.device,
-        source=resident(data.source_train),
-        on_step=lambda step, loss: on_step("source model", step, steps, loss),
+        listeners=Listeners(on_step=lambda step, loss: on_step("source model", step, steps, loss)),
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.source_lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.source_lr, total_steps=steps + 1)

@@ -99,55 +99,70 @@ class Batch:
         self._data.record({"total": loss, **(losses or {})})
 
 
-class TargetData:
-    """What one method may see of one task, and the loop over it.
+@dataclass(frozen=True, kw_only=True)
+class Granted:
+    """All of a task that a method may see; None is what its needs do not grant.
 
-    `source`, `target`, `validation`, `unlabelled` and `answers` are None where the method's needs do not grant them.
-    `on_step(step, loss)` hears of the steps at which the loss was looked at; `on_checkpoint(model, progress, losses)`
-    of each tenth of the budget, with the mean of each named loss since the tenth before.
+    `answers` are the source model's probabilities for the target images, (target images, classes).
     """
+
+    source: Pictures | None = None
+    target: Pictures | None = None
+    validation: Pictures | None = None
+    unlabelled: Pictures | None = None
+    answers: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """Who hears of a run: of the steps at which the loss was looked at, and of each tenth of the budget.
+
+    A checkpoint comes with the share of the budget spent and the mean of each named loss since the one before.
+    """
+
+    on_step: Callable[[int, float], None] = lambda step, loss: None
+    on_checkpoint: Callable[[nn.Module, float, Mapping[str, float]], None] = lambda model, progress, losses: None
+
+
+class TargetData:
+    """What one method may see of one task, and the loop over it: the steps of `recipe`, no more."""
 
     def __init__(
         self,
         declaration: Declaration,
         recipe: Recipe,
+        granted: Granted,
         *,
-        steps: int,
         num_classes: int,
         seed: int,
         device: torch.device,
-        source: Pictures | None = None,
-        target: Pictures | None = None,
-        validation: Pictures | None = None,
-        unlabelled: Pictures | None = None,
-        answers: Tensor | None = None,
-        on_step: Callable[[int, float], None] = lambda step, loss: None,
-        on_checkpoint: Callable[[nn.Module, float, Mapping[str, float]], None] = lambda model, progress, losses: None,
+        listeners: Listeners | None = None,
     ) -> None:
-        self.steps = steps
+        self.steps = recipe.steps
         self.steps_taken = 0
         self.num_classes = num_classes
         self.device = device
         self.seconds_aside = 0.0
         self._declaration = declaration
         self._recipe = recipe
-        self._source = source
-        self._target = target
-        self._validation = validation
-        self._on_step = on_step
-        self._on_checkpoint = on_checkpoint
-        if target is not None:
-            self.num_target = len(target)
-        if answers is not None:
-            self.source_answers = answers
-        domains = {"source": (source, 0), "target": (target, 1), "unlabelled": (unlabelled, 7919)}
+        self._granted = granted
+        self._listeners = listeners or Listeners()
+        if granted.target is not None:
+            self.num_target = len(granted.target)
+        if granted.answers is not None:
+            self.source_answers = granted.answers
+        domains = {
+            "source": (granted.source, 0),
+            "target": (granted.target, 1),
+            "unlabelled": (granted.unlabelled, 7919),
+        }
         self._draws = {
             name: Draws(pictures, recipe, 2 * seed + stream, device)
             for name, (pictures, stream) in domains.items()
             if pictures is not None
         }
         self._chance = torch.Generator(device).manual_seed(2 * seed + 104729)
-        self._marks = {round(steps * tenth / CHECKPOINTS) for tenth in range(1, CHECKPOINTS + 1)}
+        self._marks = {round(self.steps * tenth / CHECKPOINTS) for tenth in range(1, CHECKPOINTS + 1)}
         self._losses = MeanLosses(device)
         self._epoch = -1
         self._whole_budget_asked = False
@@ -170,15 +185,16 @@ class TargetData:
 
     def target_images(self, batch_size: int = 256) -> Iterator[Tensor]:
         """Every target training image once, in order, as float32 (batch, channels, height, width)."""
-        if self._target is None:
+        if self._granted.target is None:
             raise self.refusal("target_images")
-        return self._target.in_order(batch_size)
+        return self._granted.target.in_order(batch_size)
 
     def source_batches(self, batch_size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Every source training image with its labels once, in order."""
-        if self._source is None or self._source.labels is None:
+        source = self._granted.source
+        if source is None or source.labels is None:
             raise self.refusal("source_batches")
-        return zip(self._source.in_order(batch_size), self._source.labels.split(batch_size), strict=True)
+        return zip(source.in_order(batch_size), source.labels.split(batch_size), strict=True)
 
     def augmented(self, raw: Tensor) -> Tensor:
         """One more view of a batch's `*_raw` images, by the task's own augmentation."""
@@ -227,7 +243,7 @@ class TargetData:
         """Counts a step's losses; raises Diverged at the next look after their total stopped being finite."""
         self._losses.add(losses)
         if self._losses.counts["total"] % _LOSS_CHECK == 0:
-            self._on_step(self.steps_taken, self._mean_losses().get("total", math.nan))
+            self._listeners.on_step(self.steps_taken, self._mean_losses().get("total", math.nan))
 
     def _mean_losses(self) -> dict[str, float]:
         means = self._losses.means()
@@ -239,7 +255,7 @@ class TargetData:
 
     def _checkpoint(self, model: nn.Module) -> None:
         started = time.perf_counter()
-        self._on_checkpoint(model, self.steps_taken / self.steps, self._mean_losses())
+        self._listeners.on_checkpoint(model, self.steps_taken / self.steps, self._mean_losses())
         self.seconds_aside += time.perf_counter() - started
         self._losses = MeanLosses(self.device)
         self._keep_if_best(model)
@@ -247,10 +263,11 @@ class TargetData:
     # -------------------------------------------------------------------------------------- early stopping
 
     def _keep_if_best(self, model: nn.Module) -> None:
-        if self._validation is None or self._validation.labels is None:
+        validation = self._granted.validation
+        if validation is None or validation.labels is None:
             return
-        logits, _ = predict(model, self._validation)
-        accuracy = (logits.argmax(1) == self._validation.labels).float().mean().item()
+        logits, _ = predict(model, validation)
+        accuracy = (logits.argmax(1) == validation.labels).float().mean().item()
         if self._best is None or accuracy > self._best[0]:
             self._best = accuracy, {name: value.clone() for name, value in model.state_dict().items()}
 
