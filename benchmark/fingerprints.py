@@ -24,6 +24,7 @@ from dabench.core import Task
 from dabench.registry import sized
 
 PACKAGE = Path(__file__).parent
+_CARRIERS = {"plan", "worker", "isolation", "sharing", "failures"}
 
 
 def digest(*parts: str) -> str:
@@ -89,11 +90,12 @@ def method_code(file: Path) -> str:
 def harness(package: Path = PACKAGE) -> tuple[Path, ...]:
     """The modules through which every number passes: all of models/, and what of run/ computing a cell imports.
 
-    `run/plan.py` is none of them: it says which cells there are, and what it says of one is in the cell's key.
+    The plan is none of them: it says which cells there are, and what it says of one is in the cell's key. Nor are those
+    that start processes and carry arrays between them: a test has a cell's row the same, bit for bit, without them.
     """
     models = set((package / "models").glob("*.py"))
     found: set[Path] = set()
-    waiting = [package / "run" / "worker.py"]
+    waiting = [package / "run" / "cell.py"]
     while waiting:
         file = waiting.pop()
         if file not in found:
@@ -111,7 +113,7 @@ def _imported_from_run(file: Path, package: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     modules = {name.removeprefix("dabench.run.") for name in names if name.startswith("dabench.run.")}
-    return {name for name in modules - {"plan"} if (package / "run" / f"{name}.py").exists()}
+    return {name for name in modules - _CARRIERS if (package / "run" / f"{name}.py").exists()}
 
 
 @cache
