@@ -2,7 +2,9 @@
 
 import bz2
 import io
+import os
 import pickle
+import signal
 import tarfile
 
 import numpy as np
@@ -13,6 +15,7 @@ from scipy.io import savemat
 
 from dabench import data
 from dabench.core import DabenchError
+from dabench.data.official import apart
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)
 LABELS = [3, 1, 0, 9]
@@ -134,6 +137,14 @@ def test_labels_that_no_release_has_are_named(tmp_path, labels, complaint):
     write_cifar10(tmp_path, {"data": PIXELS, "labels": labels})
     with pytest.raises(DabenchError, match=complaint):
         data.cifar10(tmp_path, "train")
+
+
+def test_a_reader_in_c_that_a_file_brings_down_is_an_error_and_no_crash():
+    with pytest.raises(ValueError, match="crash"):
+        apart(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+    with pytest.raises(KeyError, match="y"):
+        apart(lambda: {}["y"])
+    assert apart(lambda: {"y": PIXELS})["y"].tolist() == PIXELS.tolist()
 
 
 def test_links_and_outward_paths_in_an_archive_reach_no_file(tmp_path):

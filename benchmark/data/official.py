@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import tarfile
@@ -10,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from dabench.core import DabenchError, Domain, MissingData
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +63,48 @@ def matlab(file: Path | BinaryIO) -> dict[str, Any]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    def read() -> dict[str, Any]:
+        try:
+            variables: dict[str, Any] = loadmat(file, squeeze_me=not isinstance(file, Path))
+        except MatReadError as error:
+            raise ValueError(str(error)) from None
+        return variables
+
+    return apart(read)
+
+
+def apart(read: Callable[[], Result]) -> Result:
+    """What `read` returns or raises in a copy of this process, which a damaged file may crash: then ValueError.
+
+    For a reader in C that does not check what it is told. Where the system cannot fork, it is called here.
+    """
+    if not hasattr(os, "fork"):
+        return read()
+    here, there = os.pipe()
+    copy = os.fork()
+    if copy == 0:
+        try:
+            with os.fdopen(there, "wb") as pipe:
+                pickle.dump(_outcome(read), pipe, protocol=pickle.HIGHEST_PROTOCOL)
+        finally:
+            os._exit(0)  # neither the caller's clean-up nor its buffers are the copy's
+    os.close(there)
+    with os.fdopen(here, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(copy, 0)
+    if status or not said:
+        raise ValueError("its contents crash the program that reads it")
+    returned, raised = pickle.loads(said)
+    if raised is not None:
+        raise raised
+    return returned  # type: ignore[no-any-return]
+
+
+def _outcome(read: Callable[[], Any]) -> tuple[Any, Exception | None]:
     try:
-        variables: dict[str, Any] = loadmat(file, squeeze_me=not isinstance(file, Path))
-    except MatReadError as error:
-        raise ValueError(str(error)) from error
-    return variables
+        return read(), None
+    except Exception as error:
+        return None, error
 
 
 def labelled(images: Any, labels: Any, num_classes: int) -> Domain:
