@@ -77,8 +77,16 @@ HOSTILE = ["..", ".", "", "/tmp", "../up", "a/b", "a\\b", ".hidden", "a\nb", "a\
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("column", ["task", "method"])
 def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(tmp_path, name, column):
-    with pytest.raises(DabenchError, match="is no name for results"):
+    with pytest.raises(DabenchError, match="is no name of a"):
         store.write(tmp_path / "results", [row(0), row(1, **{column: name})])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("column", ["key", "family", "variant", "setting", "protocol", "backbone", "stream"])
+def test_markup_and_line_breaks_reach_no_page(tmp_path, column):
+    for text in ("<script>alert(1)</script>", "a\n# b", "`a`"):
+        with pytest.raises(DabenchError, match=f"is no name of a {column} "):
+            store.write(tmp_path / "results", [row(0, **{column: text})])
     assert not list(tmp_path.iterdir())
 
 
@@ -86,7 +94,7 @@ def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(tmp_p
 def test_a_file_whose_rows_bear_such_a_name_is_left_out(tmp_path, name):
     column = pa.array([name])
     rewritten(tmp_path, lambda table: table.set_column(table.column_names.index("task"), "task", column))
-    with pytest.warns(UserWarning, match="is no name for results"):
+    with pytest.warns(UserWarning, match="is no name of a"):
         assert len(store.load(tmp_path)) == 0
 
 

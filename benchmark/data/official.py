@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import struct
@@ -83,6 +84,7 @@ def apart(read: Callable[[], Result]) -> Result:
     here, there = os.pipe()
     copy = os.fork()
     if copy == 0:
+        faulthandler.disable()  # the crash is told in a sentence
         try:
             with os.fdopen(there, "wb") as pipe:
                 pickle.dump(_outcome(read), pipe, protocol=pickle.HIGHEST_PROTOCOL)

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from dabench.core import DabenchError
 from dabench.files import locked, named_errors, replacing
-from dabench.results.row import CELL, DEFAULTS, REQUIRED, SCHEMA
+from dabench.results.row import CELL, DEFAULTS, IDENTITY, REQUIRED, SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,35 @@ def path_of(results: Path, task: str, method: str) -> Path:
 
     Raises DabenchError for names that lead elsewhere.
     """
-    if wrong := _wrong_name(task, method):
-        raise DabenchError(f"{wrong} is no name for results; use letters, digits, '-', '_' and '.', a letter first")
+    if wrong := _wrong("task", [task]) or _wrong("method", [method]):
+        raise DabenchError(wrong)
     return results / task.partition("[")[0] / f"{method}.parquet"
 
 
-def _wrong_name(*names: str) -> str:
-    """The first that is no plain file name on every system, as it would be typed; empty where all are."""
-    return next((repr(name)[:80] for name in names if not re.fullmatch(r"\w[\w.,=+\[\]-]{0,149}", name)), "")
+_FILE_NAME = (re.compile(r"\w[\w.,=+\[\]-]{0,149}"), "use letters, digits, '-', '_' and '.', a letter first")
+_ONE_LINE = (re.compile(r"[^<>`\x00-\x1f\x7f-\x9f]*"), "use no '<', '>', '`' or line break")
+
+
+def check_texts(row: Mapping[str, Any]) -> None:
+    """Raises DabenchError for a name in the row that a folder or a page would take for something else.
+
+    Pages are written for Markdown, LaTeX and HTML; parameters, which are JSON, and reasons are theirs to escape.
+    """
+    for column in _NAMED:
+        if wrong := _wrong(column, [row.get(column)]):
+            raise DabenchError(wrong)
+
+
+def _wrong(column: str, values: Iterable[Any]) -> str:
+    """What is wrong with a value of an identity column; empty for none."""
+    allowed, remedy = _FILE_NAME if column in ("task", "method") else _ONE_LINE
+    for value in values:
+        if value is not None and not allowed.fullmatch(str(value)):
+            return f"{str(value)[:80]!r} is no name of a {column} in results: {remedy}"
+    return ""
+
+
+_NAMED = tuple(name for name in ("key", *IDENTITY) if SCHEMA.field(name).type == pa.string() and name != "params")
 
 
 def check_writable(results: Path) -> None:
@@ -71,13 +92,14 @@ def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds rows, each replacing the row of the same key; all of a file's rows land at once or not at all.
 
     A column left out takes its default. Columns that a newer version wrote stay.
-    Raises DabenchError when the folder cannot be written or the disk is full.
+    Raises DabenchError when the folder cannot be written, the disk is full, or a name could not be shown.
     """
     by_file: dict[Path, list[Mapping[str, Any]]] = {}
     for row in rows:
         unknown = row.keys() - set(SCHEMA.names)
         if unknown:
             raise DabenchError(f"result row has unknown columns {sorted(unknown)}; add them to results/row.py")
+        check_texts(row)
         by_file.setdefault(path_of(results, row["task"], row["method"]), []).append(row)
     for path, new in by_file.items():
         with named_errors(path, "--results"), locked(path):
@@ -124,11 +146,9 @@ def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
             raise ValueError(f"no column {missing[0]}")
         wanted = columns if columns is not None else [*SCHEMA.names, *(name for name in there if name not in _KNOWN)]
         table = file.read(columns=[name for name in wanted if name in there], use_threads=False)
-        names = (
-            name for column in ("task", "method") if column in wanted for name in table[column].unique().to_pylist()
-        )
-        if wrong := _wrong_name(*map(str, names)):
-            raise ValueError(f"{wrong} is no name for results")
+        for name in _NAMED:
+            if name in table.column_names and (wrong := _wrong(name, table[name].unique().to_pylist())):
+                raise ValueError(wrong)
         return _in_schema(table, wanted)
     except FileNotFoundError:
         return None

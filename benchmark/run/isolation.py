@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -170,9 +171,8 @@ class Sandbox:
 
     @classmethod
     def start(cls, target: Callable[..., None], connection: Connection) -> Sandbox:
-        """Starts `target(connection, folder)` in an empty folder of its own."""
-        folder = Path(tempfile.mkdtemp(prefix="method-"))
-        (folder / "empty").mkdir()
+        """Starts `target(connection, folder)`, which begins with `enter(folder)`."""
+        folder = Path(tempfile.gettempdir()) / f"method-{uuid.uuid4().hex}"  # made by who takes it away: the child
         return cls(start(target, connection, folder), folder)
 
     def kill(self) -> None:
@@ -204,6 +204,8 @@ def enter(folder: Path) -> None:
     """Called first in a method's process: an empty working folder, no arguments, and its output in a file."""
     if hasattr(os, "setsid"):
         os.setsid()  # the processes that it starts are known by its group
+    folder.mkdir(mode=0o700)
+    (folder / "empty").mkdir()
     settle(folder=folder)
     sys.argv = [""]
     multiprocessing.process.ORIGINAL_DIR = None  # type: ignore[attr-defined]

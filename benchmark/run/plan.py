@@ -166,6 +166,7 @@ def plan(
             refusal = _refusal(task, protocol, described, request) or _refusal_of_frozen(task, described, request)
             for cell in _cells(request, spec, task, variant, described.needs):
                 identity = _identity(cell, task, described, images)
+                store.check_texts(identity)
                 if stored.get(identity["key"]) in ("ok", "refused"):
                     state, reason = State.CACHED, refusal
                 elif refusal:
