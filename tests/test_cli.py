@@ -285,7 +285,7 @@ def test_the_report_is_written_and_checked(sweep, dabench, tmp_path):
     assert "write it anew with `dabench report`" in err
 
 
-def test_another_report_leaves_the_leaderboards_figures_alone(dabench, tmp_path):
+def test_another_report_leaves_the_leaderboards_pages_alone(dabench, tmp_path):
     for file in (ROOT / "results").glob("*/*.parquet"):
         copied = tmp_path / "results" / file.relative_to(ROOT / "results")
         copied.parent.mkdir(parents=True, exist_ok=True)
@@ -293,20 +293,22 @@ def test_another_report_leaves_the_leaderboards_figures_alone(dabench, tmp_path)
     board = tmp_path / "by-oracle.md"
     code, _, err = dabench("report", "--results", tmp_path / "results", "--output", board, "--select", "oracle")
     assert code == 0, err
-    linked = re.findall(r"\]\(([^)]+\.svg)\)", board.read_text())
-    assert "by-oracle-figures/gap-closed.svg" in linked
-    assert all((tmp_path / figure).is_file() for figure in linked)
-    assert not (tmp_path / "results" / "figures").exists()
+    linked = set(re.findall(r"\]\(([^)#]+)\)", board.read_text())) - {"docs/reading.md"}
+    assert "by-oracle-pages/mnist-usps/README.md" in linked
+    assert all((tmp_path / page).is_file() for page in linked)
+    assert (tmp_path / "by-oracle-pages" / "figures" / "gap-closed.svg").is_file()
+    assert not [file for file in (tmp_path / "results").rglob("*") if file.suffix in (".md", ".svg")]
 
 
 def test_the_report_names_the_tasks_that_have_no_row_and_what_they_need(sweep, dabench, tmp_path):
     sweep("--methods", "source_only")
     board = tmp_path / "leaderboard.md"
     assert dabench("report", "--results", tmp_path / "results", "--output", board)[0] == 0
-    _, _, not_run = board.read_text().partition("## Not run here")
-    assert "- needs svhn, mnist: `svhn-mnist`" in not_run
-    assert "`digits-turned`" not in not_run
-    assert set(re.findall(r"`([\w-]+)`", not_run)) == set(registry.known_tasks())
+    text = board.read_text()
+    (not_run,) = re.findall(r"- Not run here, by the data they need: (.+)", text)
+    assert "1 of svhn, mnist" in not_run
+    assert sum(map(int, re.findall(r"(\d+) of ", not_run))) == len(registry.known_tasks())
+    assert "[digits-turned](leaderboard-pages/digits-turned/README.md)" in text
 
 
 @pytest.fixture
@@ -329,13 +331,13 @@ def test_rows_of_an_older_harness_are_called_stale_everywhere_until_they_run_aga
     code, _, err = dabench("report", *options)
     assert code == 0
     assert "2 rows are stale: the harness changed since" in err
-    assert "> Stale: the harness changed since (2 rows shown)." in board.read_text()
+    assert "of which 2 stale, the harness changed since." in board.read_text()
     code, _, err = dabench("report", *options, "--check")
     assert code == 0
     assert "2 rows are stale" in err
     sweep("--methods", "source_only,dann", "--force")
     assert "stale" not in dabench("report", *options)[2]
-    assert "Stale" not in board.read_text()
+    assert "of which none stale" in board.read_text()
 
 
 def test_a_method_whose_file_is_gone_is_reported_as_unchecked(sweep, dabench, tmp_path, own_method):
@@ -346,7 +348,7 @@ def test_a_method_whose_file_is_gone_is_reported_as_unchecked(sweep, dabench, tm
     code, _, err = dabench("report", "--results", tmp_path / "results", "--output", board)
     assert code == 0
     assert "1 row is unchecked: the method and task is not known here" in err
-    assert "Not checked: the method and task is not known here (1 row shown)" in board.read_text()
+    assert "1 not checked, the method and task is not here" in board.read_text()
 
 
 def test_rows_leave_as_json_and_csv(sweep, dabench, tmp_path):

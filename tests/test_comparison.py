@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from dabench.evaluation import answers
 from dabench.evaluation.comparison import Comparison, Lines, Verdict
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.report import advice, compare, groups, latex, markdown, plots
+from dabench.report.markdown import Beside
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -183,12 +185,12 @@ def test_worse_than_source_only_is_the_verdict_against_its_entry(board):
     assert not entries.loc[entries["worse"], "best"].any()
 
 
-def test_latex_and_markdown_bold_the_same_entries(board):
-    tables = latex.tables(board)
-    page = markdown.leaderboard(board)
-    shown = board.entries[board.entries["best"]]
-    assert tables.count(r"\mathbf") == len(shown)
-    assert len(re.findall(r"\*\*\d", page)) == len(shown[~shown["searched"]])
+def test_latex_and_markdown_bold_the_entries_that_are_not_told_apart_from_the_best(board):
+    best = board.entries["best"]
+    assert latex.tables(board).count(r"\mathbf") == best.sum()
+    shown = answers.matrix(board).entry.to_numpy().ravel()
+    bold = re.findall(r"\*\*[+-]\d", markdown.leaderboard(board, Beside()))
+    assert len(bold) == best.loc[shown[shown >= 0]].sum() > 0
 
 
 def test_advice_names_as_tied_what_the_verdict_does_not_tell_apart(board):
@@ -249,7 +251,7 @@ ROW = {"key": "k", "task": "a-b", "method": "dann", "setting": "unsupervised", "
 )
 def test_no_odd_rows_raise(rows):
     board = Leaderboard(pd.DataFrame(rows, columns=None if rows else list(ROW)))
-    assert markdown.leaderboard(board)
+    assert markdown.leaderboard(board, Beside())
     assert latex.tables(board) is not None
     assert json.dumps(compare.pairs(board, sorted(set(board.entries["method"])), sorted(set(board.entries["task"]))))
     assert (board.entries["n"] > 0).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,14 +40,14 @@ def report(
     data: options.Data,
     cache: options.Cache,
     results: options.Results = RESULTS,
-    output: Annotated[Path | None, typer.Option(help="File, figures beside it; else leaderboard.<format>.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File, its pages beside it; else leaderboard.<format>.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the file would differ.")] = False,
     format: Annotated[Format, typer.Option(help="The leaderboard, its tables, or the rows behind it.")] = Format.md,
     select: Annotated[str, typer.Option(help="Checkpoint that counts: last, oracle or a label-free score.")] = "last",
     site: Annotated[Path | None, typer.Option(help="Folder to write a site into, instead of a file.")] = None,
     pictures: options.Pictures = False,
 ) -> None:
-    """Write leaderboard.md and its figures, or a site, from the stored rows."""
+    """Write leaderboard.md and the pages that it links to, or a site, from the stored rows."""
     if site is not None:
         _write_site(site, results, data, cache, pictures=pictures)
         return
@@ -58,9 +57,8 @@ def report(
 
     rows = _rows(format, results)
     age = provenance.age_of(pa.Table.from_pandas(rows[list(provenance.COLUMNS)], preserve_index=False))
-    figures = output.with_name(f"{output.stem}-figures") if output else results / "figures"
     output = output or Path("leaderboard.tex" if format is Format.latex else f"leaderboard.{format}")
-    files = _rendered(format, rows, results, output, figures, age, select)
+    files = _rendered(format, rows, results, output, age, select)
     screen.set_aside(results)
     for words in provenance.summary(age):
         screen.warn(f"note: {words}")
@@ -68,7 +66,7 @@ def report(
         for file, text in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        screen.say(", ".join(str(file) for file in files))
+        screen.say(f"{output}" + (f" and {len(files) - 1} files that it links to" if len(files) > 1 else ""))
         return
     wrong = [file for file, text in files.items() if not file.is_file() or file.read_text() != text]
     for file in wrong:
@@ -101,13 +99,11 @@ def _rows(format: Format, results: Path) -> pd.DataFrame:
 
 
 def _rendered(
-    format: Format, rows: pd.DataFrame, results: Path, output: Path, figures: Path, age: Age, select: str
+    format: Format, rows: pd.DataFrame, results: Path, output: Path, age: Age, select: str
 ) -> dict[Path, str]:
     """Each file that the rows give, and its text."""
-    from dabench import registry
     from dabench.evaluation.leaderboard import Leaderboard
-    from dabench.report import latex
-    from dabench.report import markdown as reports
+    from dabench.report import latex, pages
     from dabench.results import searches
 
     if format is Format.csv:
@@ -118,15 +114,8 @@ def _rendered(
     board = Leaderboard(rows, stale=age.stale, searched=searches.searched_keys(studies), select=select)
     if format is Format.latex:
         return {output: latex.tables(board)}
-    text, drawn = reports.illustrated(
-        board,
-        registry.references(),
-        age=age,
-        figures=Path(os.path.relpath(figures, output.parent)).as_posix(),
-        studies=studies,
-        tasks=registry.known_tasks().values(),
-    )
-    return {output: text, **{figures / name: svg for name, svg in drawn.items()}}
+    folder = results if output == Path("leaderboard.md") else output.with_name(f"{output.stem}-pages")
+    return pages.files(board, results, output, folder, age=age, studies=studies)
 
 
 def serve(

@@ -1,4 +1,4 @@
-"""The section on hyper-parameter searches: what each score chose among a search's trials."""
+"""results/tuning.md: what each label-free score chose among the trials of a hyper-parameter search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dabench.results.searches import Study, Trial
 from dabench.results.searches import chosen as chosen_trial
 
 
-def section(studies: Sequence[Study], board: Leaderboard) -> str:
+def page(studies: Sequence[Study], board: Leaderboard) -> str:
     """Each search: the default, the trial that its score chose, and the one that the target test labels would have."""
     shown = board.rows.drop_duplicates("key").set_index("key")
     scores = board.stored[board.stored["key"].isin(shown.index)]
@@ -42,13 +42,11 @@ def section(studies: Sequence[Study], board: Leaderboard) -> str:
                 f"{_trial(found[best])} {_moved(best, study)}",
             ]
         )
-    if not lines:
-        return ""
-    text = "## Tuning\n\n"
+    text = "# Hyper-parameter searches\n\n"
     text += "Every method of a search is given as many trials, its default first; one without hyper-parameters has "
     text += "that alone. The label-free score named chooses by its mean over seeds at the last checkpoint. The oracle "
     text += "chooses by target test accuracy: an upper bound, not a result. Accuracy in percent, mean ± 95 % over "
-    text += "seeds. [More](docs/tuning.md).\n\n"
+    text += "seeds. More in `docs/tuning.md`.\n\n"
     header = ["task", "method", "trials", "seeds", "default", "tuned by score", "score", "tuned by oracle"]
     return text + wording.table(header, lines, align=["left", "left", "right", "right", *["left"] * 4])
 

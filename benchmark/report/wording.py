@@ -6,20 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from tabulate import tabulate
 
 NONE = "-"
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], align: Sequence[str]) -> str:
-    """A Markdown table; `align` is `left` or `right` for each column."""
-    escaped = [[str(text).replace("|", "\\|") for text in line] for line in lines]
-    return tabulate(escaped, header, tablefmt="github", disable_numparse=True, colalign=align) + "\n"
-
-
-def details(summary: str, body: str) -> str:
-    """A fold."""
-    return f"<details><summary>{summary}</summary>\n\n{body}\n</details>\n"
+    """A Markdown table without padding; `align` is `left` or `right` for each column."""
+    rule = ["-:" if side == "right" else "-" for side in align]
+    escaped = ([str(text).replace("|", "\\|") for text in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in ([*header], rule, *escaped))
 
 
 def bullets(notes: Sequence[str]) -> str:
@@ -55,6 +50,13 @@ def percent(fraction: float, digits: int, unit: str = "") -> str:
 def spread(mean: float, half: float) -> str:
     """A fraction in percent with half of its interval, where there is one."""
     return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
+
+
+def gain(mean: float, half: float) -> str:
+    """A gain in points, its sign with it, and half of its interval, where there is one; a dash for nan."""
+    if np.isnan(mean):
+        return NONE
+    return f"{100 * mean:+.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")
 
 
 def bounded(value: float, low: float, high: float, digits: int, sign: str = "") -> str:
