@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dabench import cli, fingerprints, registry
+from dabench.cli import options
 from dabench.results import store
 
 ENDLESS = "for _ in iter(int, 1): pass"
@@ -87,6 +88,10 @@ def started(arguments):
         (["run", "--methods", "dann[lr=7]"], "choose a value from 1e-05 to 1.0"),
         (["run", "--seeds", "0"], "--seeds 0: give a count above 0"),
         (["run", "--seeds", "three"], "--seeds three"),
+        (["run", "--seeds", "1000000000"], "--seeds 1000000000: give a count, or seeds, below 1,000,000"),
+        (["run", "--seeds", "0,1000000"], "--seeds 0,1000000: give a count, or seeds, below 1,000,000"),
+        (["run", "--budget", "1e7"], "--budget 10000000.0: give a number of 1,000,000 at most"),
+        (["run", "--budget", "-1"], "--budget -1.0: give a number above 0"),
         (["run", "--budget", "0"], "--budget 0.0: give a number above 0"),
         (["run", "--budget", "nan"], "--budget nan"),
         (["run", "--budget", "inf"], "--budget inf"),
@@ -116,6 +121,14 @@ def test_a_wrong_request_is_one_line_and_exit_2(dabench, tmp_path, monkeypatch, 
     assert err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "results").exists()
+
+
+def test_more_workers_than_cores_are_warned_of_and_as_many_are_not(tmp_path):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with pytest.warns(UserWarning, match=f"--workers {cores + 1} share {cores} cores"):
+        options.place("cpu", cores + 1, 0, tmp_path, tmp_path)
+    environment, _ = options.place("cpu", cores, 0, tmp_path, tmp_path)  # a warning would be an error
+    assert environment.threads == 1
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(dabench):

@@ -18,6 +18,7 @@ import pandas as pd
 from dabench import registry
 from dabench.core import DabenchError, Reference, Setting, Task
 from dabench.evaluation.leaderboard import Leaderboard
+from dabench.files import named_errors, replacing
 from dabench.registry import Description
 from dabench.report import compare, details, front, payload, pictures
 from dabench.report.markdown import load
@@ -127,5 +128,7 @@ def write(folder: Path, made: Mapping[str, bytes]) -> None:
         old.unlink()
     for name, content in made.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with named_errors(path, "--site"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as unfinished:
+                unfinished.write_bytes(content)
