@@ -1,6 +1,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from dabench import fingerprints, registry
 from dabench.core import DabenchError, Needs, Setting
@@ -44,6 +47,36 @@ def test_unknown_parameter_lists_the_known_ones():
 def test_a_request_that_cannot_be_names_what_and_the_remedy(text, complaint):
     with pytest.raises(DabenchError, match=complaint):
         registry.methods(text)
+
+
+WORDS = st.sampled_from([*"[]=, ", "dann", "lr", "0.1", "nan", "\0", "é"])
+
+
+@settings(max_examples=60, deadline=None)
+@drawn(st.text(max_size=30) | st.lists(WORDS).map("".join))
+def test_any_text_names_methods_or_is_refused(text):
+    try:
+        chosen = registry.methods(text)
+    except DabenchError:
+        return
+    assert registry.methods(",".join(each.label for each in chosen)) == chosen
+
+
+@settings(max_examples=25, deadline=None)
+@drawn(data=st.data(), name=st.sampled_from(sorted(registry.method_files())))
+def test_a_label_names_its_own_variant(data, name):
+    described = registry.describe(registry.method_files()[name])
+    given = {}
+    for key, default in described.parameters.items():
+        allowed = described.allowed[key]
+        if allowed.choices:
+            given[key] = data.draw(st.sampled_from(allowed.choices))
+        elif isinstance(default, float):
+            given[key] = data.draw(st.floats(max(allowed.low, -1e9), min(allowed.high, 1e9)))
+    text = ",".join(f"{key}={value}" for key, value in given.items())
+    (variant,) = registry.methods(f"{name}[{text}]")
+    assert registry.methods(variant.label) == (variant,)
+    assert dict(variant.given) == {key: value for key, value in given.items() if value != described.parameters[key]}
 
 
 def test_commas_inside_brackets_do_not_split():
