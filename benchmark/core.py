@@ -197,6 +197,8 @@ class Protocol:
 
     `transductive` means that the adapting images are the scored ones: methods that see target labels
     are refused there. `source_images` and `target_images` bound the training images drawn (None: all).
+    With several `folds` each seed scores one of them and adapts on the others, so that as many seeds as folds score
+    every picture once: fair to a copy too small to be cut once for all.
     """
 
     name: str
@@ -205,6 +207,17 @@ class Protocol:
     transductive: bool = False
     source_images: int | None = None
     target_images: int | None = None
+    folds: int = 1
+    fold: int = 0
+
+    @property
+    def spec(self) -> str:
+        """The text by which `Task.protocol` finds it again, its fold included."""
+        return self.name if self.folds == 1 else f"{self.name}[{self.fold}]"
+
+    def of_seed(self, seed: int) -> Protocol:
+        """The protocol as that seed has it: itself, or one of its folds."""
+        return replace(self, fold=seed % self.folds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,12 +328,15 @@ class Task:
         return len(self.class_names)
 
     def protocol(self, name: str | None) -> Protocol:
-        """The protocol of that name, the first for None; raises DabenchError for an unknown one."""
+        """The protocol of that name or spec, the first for None; raises DabenchError for an unknown one."""
         if name is None:
             return self.protocols[0]
         for protocol in self.protocols:
             if protocol.name == name:
                 return protocol
+            for fold in range(protocol.folds):
+                if protocol.of_seed(fold).spec == name:
+                    return protocol.of_seed(fold)
         names = ", ".join(protocol.name for protocol in self.protocols)
         raise DabenchError(f"task '{self.name}' has no protocol '{name}'; it has: {names}")
 

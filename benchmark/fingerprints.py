@@ -34,7 +34,21 @@ def digest(*parts: str) -> str:
 
 def _meaning(node: ast.AST) -> str:
     """The syntax without docstrings and types: what stays the same when a comment or an annotation changes."""
-    return ast.dump(_Meaning().visit(copy.deepcopy(node)))
+    return _written(_Meaning().visit(copy.deepcopy(node)))
+
+
+def _written(node: object) -> str:
+    """The syntax tree as text, the same under every Python: each release adds fields, which are empty in older code."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_written, node))}]"
+    if isinstance(node, ast.Constant):
+        return repr(node.value)
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty pieces between those of an f-string
+        return f"JoinedStr({','.join(written for written in map(_written, node.values) if written != repr(''))})"
+    if isinstance(node, ast.AST):
+        there = [f"{name}={_written(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({','.join(there)})"
+    return repr(node)
 
 
 class _Meaning(ast.NodeTransformer):

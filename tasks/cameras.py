@@ -43,7 +43,9 @@ def load_imagenette1k(task: Task, root: Path, cache: Path, protocol: Protocol) -
 
 def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     train, test = (data.fitted(data.cifar10(root, split), task.image_shape) for split in ("train", "test"))
-    return Domains(train, test, data.seen_by(task.camera, train), data.seen_by(task.camera, test))
+    missing = (len(train), len(test)) != (50_000, 10_000)
+    partial = f"{len(train):,} of 50,000 and {len(test):,} of 10,000 pictures" if missing else ""
+    return Domains(train, test, data.seen_by(task.camera, train), data.seen_by(task.camera, test), partial=partial)
 
 
 def load_pacs_photo(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:

@@ -17,7 +17,7 @@ from dabench.data.imagenet_shifts import IMAGENET_SHIFTS
 from dabench.data.imagenets import wnids
 from dabench.data.mnistm import mnistm
 from dabench.tasks import camelyon17 as camelyon17_tasks
-from dabench.tasks import digits, imagenet_shifts, office, pacs, visda
+from dabench.tasks import digits, imagenet, imagenet_shifts, office, pacs, visda
 from dabench.tasks import domainnet as domainnet_tasks
 
 SHAPE = (3, 8, 8)
@@ -195,6 +195,22 @@ def write_imagenet(root, classes):
     known = wnids()
     for index in classes:
         picture(root / "imagenet" / "val" / known[index] / f"ILSVRC2012_val_{index:08d}.JPEG", value=10)
+
+
+def test_five_seeds_of_the_folds_score_each_picture_of_a_partial_imagenet_once(tmp_path):
+    write_imagenet(tmp_path, range(20))
+    task = small(next(task for task in imagenet.TASKS if task.name == "imagenet-power"))
+    folds = [task.protocol("five-folds").of_seed(seed) for seed in range(5)]
+    scored = []
+    for fold in folds:
+        domains = task.read(tmp_path, tmp_path / "cache", task.protocol(fold.spec))
+        parts = [domains.target_train.labels, domains.target_validation.labels, domains.target_test.labels]
+        assert [len(part) for part in parts] == [14, 2, 4]
+        assert sorted(np.concatenate(parts)) == list(range(20))
+        assert (domains.source_test.labels == domains.target_test.labels).all()
+        scored += parts[-1].tolist()
+    assert sorted(scored) == list(range(20))
+    assert task.protocol("five-folds").of_seed(7) == folds[2]
 
 
 @pytest.mark.parametrize(("name", "kept"), [("imagenet_r", (1, 13, 988)), ("imagenet_sketch", (0, 999))])

@@ -6,6 +6,8 @@ import io
 import tarfile
 from pathlib import Path
 
+import numpy as np
+
 from dabench.core import DabenchError, Domains, MissingData, Protocol, Task
 from dabench.data.official import Dataset, matlab, reading
 from dabench.data.pictures import Picture, decoded, held_out, pictures_in
@@ -20,19 +22,27 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def load_imagenet(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
-    """Pictures in the order of their IDs; a partial copy is cut at the same fractions."""
+    """Pictures in the order of their IDs; a partial copy is cut at the same fractions.
+
+    The last tenth scores and the tenth before it validates; with folds, each in its turn is last and scores.
+    """
     pictures = imagenet(root)
-    first, second = round(0.8 * len(pictures)), round(0.9 * len(pictures))
+    count = len(pictures)
+    scored = count // (protocol.folds if protocol.folds > 1 else 10)
+    first, second = count - scored - count // 10, count - scored
     height = task.image_shape[1]
     resize = round(height * 8 / 7)
-    target = decoded(pictures, cache, task.image_shape, resize, task.camera)
+    source, target = (decoded(pictures, cache, task.image_shape, resize, camera) for camera in (None, task.camera))
+    if protocol.folds > 1:
+        order = np.roll(np.arange(count), -scored * (protocol.fold + 1))
+        source, target = source[order], target[order]
     return Domains(
         source_train=None,
-        source_test=decoded(pictures[second:], cache, task.image_shape, resize),
+        source_test=source[second:],
         target_train=target[:first],
         target_validation=target[first:second],
         target_test=target[second:],
-        partial="" if len(pictures) == 50_000 else f"{len(pictures):,} of 50,000 pictures",
+        partial="" if count == 50_000 else f"{count:,} of 50,000 pictures",
     )
 
 

@@ -186,7 +186,7 @@ def _cells(request: Request, spec: str, task: Task, variant: registry.Variant, n
             yield Cell(
                 task=spec,
                 variant=variant,
-                protocol=task.protocol(request.protocol).name,
+                protocol=task.protocol(request.protocol).of_seed(seed).spec,
                 backbone=request.backbone or task.backbone,
                 image_size=request.image_size or task.image_shape[1],
                 budget=request.budget,
@@ -247,7 +247,7 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
     known = {
         "task": task.name,
         "family": task.family,
-        "protocol": cell.protocol,
+        "protocol": task.protocol(cell.protocol).name,
         "method": described.name,
         "setting": str(described.setting),
         "variant": cell.variant.label,
