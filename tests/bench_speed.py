@@ -1,7 +1,8 @@
 """Steps a second of DANN: inside the harness, in a bare loop, and in other libraries' own training loops.
 
-Run it as a script: `python tests/bench_speed.py`. It prints ratios taken in one run, the contenders in turn, so that
-they hold where the machine's speed drifts. skada and pytorch-adapt take part where they are installed.
+Run it as a script: `python tests/bench_speed.py`, on an accelerator with `--device cuda`. It prints ratios taken in one
+run, the contenders in turn, so that they hold where the machine's speed drifts. skada and pytorch-adapt take part where
+they are installed.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ from torch.nn.functional import cross_entropy
 from dabench import models, registry
 from dabench.core import Domain, Recipe
 from dabench.nn import DomainCritic, domain_loss, reverse_gradient
+from dabench.run import devices
 from dabench.run.images import Pictures
 from dabench.run.target_data import Granted, TargetData
 
-CPU = torch.device("cpu")
 Contender = Callable[[int], None]  # trains for so many steps
 
 
 class Setting:
     """One network and batch size on random pictures; the work is the same for every contender."""
 
-    def __init__(self, backbone: str, shape: tuple[int, int, int], batch_size: int) -> None:
+    def __init__(self, backbone: str, shape: tuple[int, int, int], batch_size: int, device: torch.device) -> None:
         chance = np.random.default_rng(0)
-        self.backbone, self.shape, self.batch_size = backbone, shape, batch_size
+        self.backbone, self.shape, self.batch_size, self.device = backbone, shape, batch_size, device
         self.pictures = chance.integers(0, 256, (64 * batch_size // 8, *shape), dtype=np.uint8)
         self.labels = chance.integers(0, 10, len(self.pictures))
 
     def model(self, precision: torch.dtype | None = None) -> nn.Module:
         torch.manual_seed(0)
-        model = models.build(self.backbone, 10, self.shape)
+        model = models.build(self.backbone, 10, self.shape, device=self.device)
         model.precision = precision or model.precision
         return model
 
@@ -53,8 +54,8 @@ class Setting:
 
 def harness(setting: Setting) -> Contender:
     method = registry.methods("dann")[0].load()
-    source = Pictures.of(setting.domain(), CPU, labelled=True)
-    target = Pictures.of(setting.domain(), CPU, labelled=False)
+    source = Pictures.of(setting.domain(), setting.device, labelled=True)
+    target = Pictures.of(setting.domain(), setting.device, labelled=False)
     model = setting.model()
 
     def train(steps: int) -> None:
@@ -64,7 +65,7 @@ def harness(setting: Setting) -> Contender:
             Granted(source=source, target=target),
             num_classes=10,
             seed=0,
-            device=CPU,
+            device=setting.device,
         )
         method.adapt(model, data)
 
@@ -73,8 +74,9 @@ def harness(setting: Setting) -> Contender:
 
 def bare(setting: Setting) -> Contender:
     """The same step with nothing around it: the pictures on the device, a permutation, three lines of loss."""
-    model, critic = setting.model(), DomainCritic(setting.model().feature_dim, 500)
-    pictures, labels = torch.from_numpy(setting.pictures), torch.from_numpy(setting.labels)
+    model, critic = setting.model(), DomainCritic(setting.model().feature_dim, 500).to(setting.device)
+    pictures = torch.from_numpy(setting.pictures).to(setting.device)
+    labels = torch.from_numpy(setting.labels).to(setting.device)
     optimizer = torch.optim.SGD([*model.parameters(), *critic.parameters()], lr=0.01, momentum=0.9)
 
     def batches() -> Iterator[Tensor]:
@@ -122,6 +124,7 @@ def skada(setting: Setting) -> Contender:
             verbose=0,
             lr=0.01,
             optimizer=torch.optim.SGD,
+            device=str(setting.device),
         )
         trainer.fit(images, labels, sample_domain=domains)
 
@@ -135,7 +138,7 @@ def pytorch_adapt(setting: Setting) -> Contender:
     from torch.utils.data import DataLoader, TensorDataset
 
     network = setting.model(torch.float32)
-    nets = {"G": _Features(network), "C": network.head, "D": DomainCritic(network.feature_dim, 500)}
+    nets = {"G": _Features(network), "C": network.head, "D": DomainCritic(network.feature_dim, 500).to(setting.device)}
     hook = DANNHook([torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9) for net in nets.values()])
     pairs = TensorDataset(setting.floats(), torch.from_numpy(setting.labels))
     both = CombinedSourceAndTargetDataset(SourceDataset(pairs), TargetDataset(pairs, supervised=False))
@@ -145,7 +148,7 @@ def pytorch_adapt(setting: Setting) -> Contender:
         done = 0
         while done < steps:
             for batch in loader:
-                hook({**nets, **batch})
+                hook({**nets, **{name: each.to(setting.device) for name, each in batch.items()}})
                 done += 1
                 if done == steps:
                     return
@@ -180,6 +183,7 @@ def compare(setting: Setting, steps: int, rounds: int) -> None:
         for name, train in contenders.items():
             started = time.perf_counter()
             train(steps)
+            devices.synchronise(setting.device)
             seconds[name].append((time.perf_counter() - started) / steps)
     for name, each in seconds.items():
         ratios = [other / own for other, own in zip(each, seconds["harness"], strict=True)]
@@ -191,12 +195,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     warnings.simplefilter("ignore")
+    device = torch.device(devices.resolve(chosen.device))
     for setting, steps in (
-        (Setting("lenet", (1, 28, 28), 64), 64),
-        (Setting("resnet18", (3, 112, 112), 32), 8),
+        (Setting("lenet", (1, 28, 28), 64, device), 64),
+        (Setting("resnet18", (3, 112, 112), 32, device), 8),
     ):
         print(f"{setting.backbone}, {setting.shape}, batch {setting.batch_size} + {setting.batch_size}")
         compare(setting, steps, chosen.rounds)
