@@ -71,7 +71,7 @@ def packed(folder: Path, device: str) -> None:
             text=True,
         )
         started = time.perf_counter()
-        ended = compute(folder / f"packed{workers}", device, "dann", workers, 0.5, max(3, 2 * workers))
+        ended = compute(folder / f"packed{workers}", device, "dann", workers, 0.25, max(2, workers))
         minutes = (time.perf_counter() - started) / 60
         watch.terminate()
         seen = [line.split(",") for line in watch.communicate()[0].splitlines()]
@@ -101,7 +101,7 @@ def main() -> None:
         (bench_speed.Setting("resnet18", (3, 112, 112), 32, torch.device(device)), 50),
     ):
         print(f"{setting.backbone}, {setting.shape}, batch {setting.batch_size} + {setting.batch_size}")
-        bench_speed.compare(setting, steps, 5)
+        bench_speed.compare(setting, steps, 3)
     sys.exit(not sound)
 
 
