@@ -8,10 +8,14 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import typer
 
 from dabench import cli, fingerprints, registry
-from dabench.cli import options
+from dabench.cli import options, outcome
+from dabench.evaluation.leaderboard import Leaderboard
+from dabench.report import wording
 from dabench.results import store
 
 ENDLESS = "for _ in iter(int, 1): pass"
@@ -198,12 +202,48 @@ def test_a_sweep_runs_stores_sums_up_and_is_not_run_again(sweep, tmp_path):
     assert code == 0
     assert "2 cells to run, 0 stored already" in out
     assert re.search(r"\[2/2\] digits-turned · \w+ · seed 0 +\d+\.\d %  +[+-]\d+\.\d", out)
-    assert re.search(r"digits-turned  dann +\d+\.\d +- +[+-]\d+\.\d +1\n", out)
+    numbers = re.search(r"digits-turned  unsupervised +dann +\d+\.\d +[+-]\d+\.\d.* 1 *\n", out)
+    assert "gain: over the source model" in out
     assert "next: dabench report" in out
     code, out, _ = sweep("--methods", "source_only,dann")
     assert code == 0
     assert "0 cells to run, 2 stored already" in out
-    assert re.search(r"digits-turned  dann +\d+\.\d", out)
+    assert "these are the stored numbers; --force computes them afresh" in out
+    assert numbers[0] in out
+
+
+def test_the_table_of_a_run_has_the_leaderboards_intervals_and_each_entry_once():
+    accuracies = {"source_only": [0.5] * 3, "finetune_all": [0.6, 0.7, 0.8]}
+    cells = [("source_only", "source-only", -1), ("finetune_all", "supervised", 3), ("finetune_all", "supervised", -1)]
+    rows = [
+        {"key": f"{method} {labels} {seed}", "task": "t", "method": method, "setting": setting, "labels": labels}
+        | {"seed": seed, "status": "ok", "accuracy": accuracy, "accuracy_before": 0.5}
+        for method, setting, labels in cells
+        for seed, accuracy in enumerate(accuracies[method])
+    ]
+    board = Leaderboard(pd.DataFrame(rows))
+    header, lines = outcome.summary(board.entries)
+    assert header == ["task", "setting", "method", "labels", "accuracy, %", "gain", "seeds"]
+    assert sorted(line[2:4] for line in lines) == [["finetune_all", "3"], ["finetune_all", "all"], ["source_only", "-"]]
+    gain = board.entries.loc[board.entries["method"] == "finetune_all", "gain_ci"].iloc[0]
+    assert next(line for line in lines if line[3] == "all")[4:] == ["70.0 ± 24.8", wording.gain(0.2, gain), "3"]
+    assert [line[0] for line in lines] == ["t", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "offered"),
+    [
+        ("methods", "source_only,dan", "source_only,dann"),
+        ("tasks", "fonts", "fonts-optdigits"),
+        ("tasks", "su", "suite"),
+    ],
+)
+def test_a_shell_completes_the_last_of_several_names(option, typed, offered):
+    run = typer.main.get_command(cli.app).commands["run"]
+    parameter = next(each for each in run.params if each.name == option)
+    found = [each.value for each in parameter.shell_complete(run.make_context("run", []), typed)]
+    assert offered in found
+    assert all(each.startswith(typed) for each in found)
 
 
 def test_a_failed_cell_is_listed_with_its_reason_and_exit_1(sweep, own_method):
@@ -271,13 +311,22 @@ def test_refusals_are_listed_and_are_no_failure(sweep):
     assert "refused  digits-turned: finetune_last1: protocol 'same' scores the images that adapt" in out
 
 
-def test_show_prints_every_seed_with_parameters_and_provenance(sweep, dabench, tmp_path):
+def test_show_prints_a_table_of_seeds_with_what_made_them_and_json_all(sweep, dabench, tmp_path):
     sweep("--methods", "adapternet[depth=2]", "--seeds", "4,7")
     code, out, _ = dabench("show", "digits-turned/adapternet", "--results", tmp_path / "results")
     assert code == 0
-    assert "digits-turned · adapternet[depth=2] · seed 4 · ok" in out
-    assert "digits-turned · adapternet[depth=2] · seed 7 · ok" in out
-    assert '"depth": 2' in out
+    title, head, *seeds = out.splitlines()
+    assert title.startswith("digits-turned · adapternet[depth=2] · supervised · ")
+    assert title.endswith("all labels · budget 0.5")
+    assert head.split()[:2] == ["seed", "status"]
+    assert [re.match(r"(\d)     ok +\d+\.\d +\d+\.\d +[+-]\d+\.\d", line)[1] for line in seeds[:2]] == ["4", "7"]
+    assert "mean of 2 seeds: " in out
+    assert "hyper-parameters: depth=2, " in out
+    assert "made by: " in out
+    assert max(map(len, out.splitlines())) < 160
+    facts = json.loads(dabench("show", "digits-turned/adapternet", "--json", "--results", tmp_path / "results")[1])
+    assert [row["seed"] for row in facts] == [4, 7]
+    assert "checkpoint_scores" in facts[0]
     code, _, err = dabench("show", "digits-turned/dann", "--results", tmp_path / "results")
     assert code == 2
     assert "stored for it: adapternet[depth=2]" in err

@@ -21,7 +21,6 @@ app = typer.Typer(
     help="Benchmark suite and leaderboard for domain adaptation of image classifiers.",
     epilog="Start with `dabench run` and `dabench report`. With --debug anywhere, errors show their traceback.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

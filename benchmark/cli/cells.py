@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -329,24 +329,18 @@ def _carry_out(
 def _sweep(
     planned: Sequence[Planned], place: Environment, workers: int, results: Path, limit: float, *, debug: bool
 ) -> bool:
-    from dabench.cli import display
-    from dabench.results import store
+    from dabench.cli import display, outcome
     from dabench.run import sweep
     from dabench.run.plan import State
 
     waiting = sum(each.state is State.RUN for each in planned)
     cached = sum(each.state is State.CACHED for each in planned)
     screen.say(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
+    if cached and not waiting:
+        screen.say("nothing is computed: these are the stored numbers; --force computes them afresh")
     with display.watching(waiting, screen.out) as listen:
         ended = sweep.run(planned, place, results, workers=workers, listen=listen, cell_timeout=limit)
-    keys = {each.key for each in planned}
-    rows = [row for row in store.load(results, display.SUMMARY_COLUMNS).to_pylist() if row["key"] in keys]
-    if any(row["accuracy"] is not None for row in rows):
-        screen.out.print()
-        screen.out.print(display.summary(rows))
-        screen.say(f"\nnext: dabench report{'' if results == RESULTS else f' --results {results}'}")
-        if len({each.identity["task"] for each in planned}) == 1:
-            _advise(results, keys)
+    outcome.tell({each.key for each in planned}, {each.identity["task"] for each in planned}, results)
     failed = [each for each in ended if each.row and each.row["status"] == "failed"]
     if failed:
         screen.warn(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
@@ -355,17 +349,6 @@ def _sweep(
         if debug:
             screen.warn(each.trace)
     return bool(failed)
-
-
-def _advise(results: Path, keys: Collection[str]) -> None:
-    """After a run on one task, what its rows recommend in words."""
-    from dabench.evaluation.leaderboard import Leaderboard
-    from dabench.report import advice, markdown
-
-    # All rows are evaluated, so that what is said here is what the leaderboard says.
-    sentences = advice.advise(Leaderboard(markdown.load(results)), keys)
-    if sentences:
-        screen.say("\n" + "\n".join(sentences))
 
 
 def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:

@@ -1,14 +1,12 @@
-"""What a person sees of a sweep: the live screen, plain lines where there is no terminal, the table at the end."""
+"""What a person sees of a sweep: the live screen, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,13 +19,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from dabench.run import sweep
 
 Listener = Callable[[sweep.Progress | sweep.Finished], None]
-SUMMARY_COLUMNS = ("key", "task", "variant", "labels", "status", "accuracy", "accuracy_before")
 
 _COLOURS = {"ok": "green", "failed": "red", "refused": "yellow", "missing": "yellow"}
 _QUIET = 60  # seconds after which a log without a finished cell hears what is going on
@@ -126,35 +122,3 @@ def _rate(word: sweep.Progress) -> str:
 def duration(seconds: float) -> str:
     """Seconds as hours, minutes and seconds, for people."""
     return str(timedelta(seconds=round(seconds)))
-
-
-def summary(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy over seeds of each method on each task, in percent, and the gain over the source model in points.
-
-    `rows` hold SUMMARY_COLUMNS; only those whose status is ok count.
-    """
-    groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["status"] == "ok" and row["accuracy"] is not None:
-            groups.setdefault((row["task"], row["variant"], row["labels"]), []).append(row)
-    budgets = {labels for _, _, labels in groups} - {0, -1}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("task")
-    table.add_column("method")
-    if budgets:
-        table.add_column("labels", justify="right")
-    for name in ("accuracy", "± sd", "gain", "seeds"):
-        table.add_column(name, justify="right")
-    before = None
-    for (task, variant, labels), found in groups.items():
-        accuracies = [100 * row["accuracy"] for row in found]
-        gain = statistics.mean(100 * (row["accuracy"] - row["accuracy_before"]) for row in found)
-        spread = f"{statistics.stdev(accuracies):.1f}" if len(found) > 1 else "-"
-        # A variant's brackets are not markup.
-        cells: list[str | Text] = [task if task != before else "", Text(variant)]
-        if budgets:
-            cells.append({-1: "all", 0: "-"}.get(labels, str(labels)))
-        cells += [f"{statistics.mean(accuracies):.1f}", spread, f"{gain:+.1f}", str(len(found))]
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
-        before = task
-    return table

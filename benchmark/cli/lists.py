@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from dabench.cli import options, screen
 from dabench.cli.options import RESULTS
@@ -72,8 +71,9 @@ def methods(as_json: options.AsJson = False) -> None:
     screen.table(("method", "setting", "paper", "hyper-parameters"), lines)
 
 
-def show(what: options.Entry, results: options.Results = RESULTS) -> None:
-    """Show every row of a method on a task: numbers, parameters, provenance."""
+def show(what: options.Entry, results: options.Results = RESULTS, as_json: options.AsJson = False) -> None:
+    """Show the seeds of a method on a task, their mean and what made them; with --json, every column of the rows."""
+    from dabench.cli import outcome
     from dabench.results import store
 
     task, variant = options.entry(what)
@@ -83,22 +83,11 @@ def show(what: options.Entry, results: options.Results = RESULTS) -> None:
     if not rows:
         there = f"stored for it: {', '.join(known)}" if known else "nothing is stored for this task"
         raise DabenchError(f"no rows of '{variant}' on '{task}' in {results}; {there}")
-    for row in rows:
-        title = f"{row['task']} · {row['variant']} · seed {row['seed']} · {row['status']}"
-        screen.out.print(Text(title, style="bold"))
-        for name, value in row.items():
-            if value not in (None, "", []) and not isinstance(value, bytes):
-                screen.say(f"  {name:<20} {_readable(value)}")
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(_readable(each) for each in value)
-    if isinstance(value, tuple):
-        return " ".join(_readable(each) for each in value)
-    return str(value)
+    if as_json:
+        facts = [{name: value for name, value in row.items() if not isinstance(value, bytes)} for row in rows]
+        print(json.dumps(facts, indent=2))
+        return
+    outcome.show(rows, results)
 
 
 def status(data: options.Data) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,8 +56,45 @@ def _a_device(name: str) -> str:
     return name
 
 
-Tasks = Annotated[str, typer.Option(help="all, suite, a family, names, name[angle=90], globs, a .toml or .py file.")]
-Methods = Annotated[str, typer.Option(help="all, names, globs, name[lr=0.003,depth=7], a .py file; comma-separated.")]
+def _completed(known: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What a shell may put where names stand with commas between: the last one's completions."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in known() if name.startswith(last)]
+
+    return complete
+
+
+def task_names() -> list[str]:
+    """`all`, the suite, the families and the tasks."""
+    from dabench import registry
+
+    tasks = registry.known_tasks()
+    return ["all", "suite", *sorted({task.family for task in tasks.values()}), *tasks]
+
+
+def method_names() -> list[str]:
+    """`all` and the methods."""
+    from dabench import registry
+
+    return ["all", *sorted(registry.method_files())]
+
+
+Tasks = Annotated[
+    str,
+    typer.Option(
+        help="all, suite, a family, names, name[angle=90], globs, a .toml or .py file.",
+        autocompletion=_completed(task_names),
+    ),
+]
+Methods = Annotated[
+    str,
+    typer.Option(
+        help="all, names, globs, name[lr=0.003,depth=7], a .py file; comma-separated.",
+        autocompletion=_completed(method_names),
+    ),
+]
 Results = Annotated[Path, typer.Option(help="Folder of the result rows.")]
 Data = Annotated[
     Path,
