@@ -288,12 +288,12 @@ def test_saved_weights_come_back_bit_for_bit(name, tmp_path):
     image_shape = OWN[name]
     model = models.build(name, 4, image_shape)
     model(torch.rand(4, *image_shape))
-    models.save(model, tmp_path / "cache" / "source.safetensors")
+    models.save(model, tmp_path / "source.safetensors")
     other = models.build(name, 4, image_shape)
-    models.load_weights(other, tmp_path / "cache" / "source.safetensors")
+    models.load_weights(other, tmp_path / "source.safetensors")
     images = torch.rand(2, *image_shape)
     assert torch.equal(other.eval()(images), model.eval()(images))
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["source.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["source.safetensors"]
 
 
 def test_weights_that_are_missing_foreign_or_truncated_are_named(tmp_path):

@@ -1,4 +1,5 @@
 import pytest
+from PIL import Image
 
 from dabench import registry
 from dabench.authoring import contract, scaffold
@@ -27,7 +28,10 @@ def test_a_drafted_toml_task_says_where_its_pictures_go(tmp_path):
         registry.tasks(str(file))
     for domain in ("source", "target"):
         for name in ("cat", "dog"):
-            (tmp_path / "my_camera" / domain / name).mkdir(parents=True)
+            folder = tmp_path / "my_camera" / domain / name
+            folder.mkdir(parents=True)
+            for shade in (0, 255):
+                Image.new("L", (8, 8), shade).save(folder / f"{shade}.png")
     ((_, task),) = registry.tasks(str(file))
     assert (task.name, task.class_names, task.recipe.steps) == ("my_camera", ("cat", "dog"), 2000)
 

@@ -1,3 +1,4 @@
+import hashlib
 import http.client
 import json
 import re
@@ -21,6 +22,7 @@ from dabench.core import DabenchError, Reference
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.report import compare, details, markdown, pictures, serve, site
 from dabench.results import provenance, store
+from dabench.results.suite import SUITE
 
 SETTINGS = {
     "source_only": "source-only",
@@ -50,7 +52,7 @@ def row(task, method, seed, mean, **values):
     truth = np.arange(IMAGES, dtype=np.uint8) % 10
     wrong = np.arange(IMAGES) >= accuracy * IMAGES
     made = {
-        "key": f"{task} {method} {seed} {sorted(values.items())}",
+        "key": hashlib.sha256(f"{task} {method} {seed} {sorted(values.items())}".encode()).hexdigest(),
         **{"task": task, "family": family, "protocol": "full", "method": method, "variant": method},
         **{"setting": SETTINGS.get(method, "unsupervised"), "backbone": backbone, "image_size": 28, "budget": 1.0},
         **{"labels": -1, "target_images": -1, "seed": seed, "status": "ok"},
@@ -124,27 +126,31 @@ def test_the_order_of_the_rows_does_not_change_a_byte(results, plain):
     assert numbers(results, shuffle=1) == plain
 
 
-def test_a_cell_reads_as_in_the_leaderboard(results, made):
-    data = read(made, "data.js")
-    text = markdown.leaderboard(Leaderboard(markdown.load(results)))
-    names = [method["name"] for method in data["methods"]]
-    cells = data["cells"]
-    for at, method in enumerate(cells["method"]):
-        shown = f"{cells['mean'][at] / 10:.1f} ± {cells['ci'][at] / 10:.1f}"
-        assert shown in text, f"{names[method]}: {shown}"
+def of_suite(scenario, method, seed, mean, **values):
+    """A row under the conditions by which a task is of the suite."""
+    named = {name: getattr(scenario, name) for name in ("protocol", "backbone", "image_size", "budget")}
+    return row(scenario.task, method, seed, mean, **named, **values)
 
 
-def test_a_mean_rank_reads_as_in_the_leaderboard(tmp_path):
+def test_a_gain_and_a_mean_rank_read_as_in_the_leaderboard(tmp_path):
     accuracies = {"dann": [0.9, 0.9, 0.9, 0.7], "nogrl": [0.8, 0.8, 0.8, 0.8]}
     rows = [
-        row(f"t{at}", method, 0, mean) for method, means in accuracies.items() for at, mean in enumerate(means)
+        of_suite(scenario, method, seed, means[at])
+        for method, means in accuracies.items()
+        for at, scenario in enumerate(SUITE[:4])
+        for seed in range(3)
     ]  # dann's mean rank is 1.25, a tie between two tenths
     store.write(tmp_path, rows)
-    (ranking,) = read(numbers(tmp_path), "data.js")["overall"][""]
-    shown = {method: f"{rank / 10:.1f}" for method, rank in zip(ranking["method"], ranking["rank"], strict=True)}
-    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path)))
-    for method in accuracies:
-        assert re.search(rf"\| {method} +\| +{shown[method]} \[", text)
+    data = read(numbers(tmp_path), "data.js")
+    suite, cells = data["suite"], data["cells"]
+    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path)), markdown.Beside())
+    (matrix,) = re.findall(r"^## The suite$.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
+    for at, method in enumerate(suite["method"]):
+        (line,) = re.findall(rf"^\| {data['methods'][method]['name']} .*$", matrix, flags=re.MULTILINE)
+        assert f" {suite['rank'][at] / 10:.1f}" in line.split("|")[-3]
+        assert f" {suite['gain'][at] / 10:+.1f}" in line.split("|")[-5]
+        for entry, cell in zip(suite["entries"][at], line.split("|")[2:], strict=False):
+            assert f"{cells['gain'][entry] / 10:+.1f}±{cells['gain_ci'][entry] / 10:.1f}" in cell
 
 
 def test_a_picture_brings_its_caption(made):
@@ -156,21 +162,23 @@ def test_a_picture_brings_its_caption(made):
 def test_the_site_sets_aside_the_same_rows_as_the_report(tmp_path):
     dann, floor = (fingerprints.method_code(registry.method_files()[name]) for name in ("dann", "source_only"))
     task = fingerprints.task_code(registry.task("shapes-power"), 32)
+    (scenario,) = (each for each in SUITE if each.task == "shapes-power")
     today = {"task_code": task, "method_code": dann, "core_code": fingerprints.core_code()}
     older = today | {"key": "newer, of an older task", "task_code": "older", "created": "2026-02-01T00:00:00Z"}
-    rows = [row("shapes-power", "dann", 0, 0.8, **today), row("shapes-power", "dann", 0, 0.3, **older)]
-    rows += [row("shapes-power", "source_only", 0, 0.6, **today | {"method_code": floor, "core_code": "older"})]
+    rows = [of_suite(scenario, "dann", 0, 0.8, **today), of_suite(scenario, "dann", 0, 0.3, **older)]
+    changed = today | {"method_code": floor, "core_code": "older"}
+    rows += [of_suite(scenario, "source_only", 0, 0.6, **changed)]
     store.write(tmp_path, rows)
     age = provenance.age(tmp_path)
     assert set(age.stale) == {older["key"], rows[2]["key"]}
     data = read(site.build(tmp_path, tmp_path, tmp_path), "data.js")
-    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path), stale=age.stale), age=age)
+    text = markdown.leaderboard(Leaderboard(markdown.load(tmp_path), stale=age.stale), markdown.Beside(age=age))
     names = [data["methods"][at]["name"] for at in data["cells"]["method"]]
-    shown = dict(zip(names, data["cells"]["mean"], strict=True))
-    assert shown["dann"] == pytest.approx(800, abs=5)
-    assert f"{shown['dann'] / 10:.1f}" in text
+    shown = dict(zip(names, data["cells"]["gain"], strict=True))
+    assert shown["dann"] == pytest.approx(200, abs=9)
+    assert re.search(rf"^\| dann .*\+{shown['dann'] / 10:.1f}", text, flags=re.MULTILINE)
     assert [words.split(": ", 1)[1] for words in data["doubts"]] == ["the harness changed since"]
-    assert "> Stale: the harness changed since (1 row shown)." in text
+    assert "- **Rows**: 2, of which 1 stale, the harness changed since." in text
 
 
 def test_confusions_are_shares_of_each_true_class(plain):

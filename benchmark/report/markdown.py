@@ -125,8 +125,8 @@ def _lacking(board: Leaderboard, known: Iterable[Task]) -> str:
     notes = suite.missing(board)
     rows = board.rows
     for partial, group in rows[rows["partial"] != ""].groupby("partial", sort=True):
-        tasks = wording.names(wording.in_order(task_page.base_of(group["task"])))
-        notes.append(f"Partial data on {tasks}: {wording.plain(partial)}.")
+        names = wording.names(wording.in_order(task_page.base_of(group["task"])))
+        notes.append(f"Partial data on {names}: {wording.plain(partial)}.")
     there = set(task_page.base_of(board.stored["task"]))
     tasks = sorted(known, key=lambda task: task.name)
     flattered = [task.name for task in tasks if task.name in there and "flattered" in task.note]

@@ -118,6 +118,7 @@ def export(
             f"'{name}' returns a {type(classifier).__name__}, which weights alone do not make; export a method that "
             "returns the classifier itself, or an adapter before it"
         )
+    _check_hooks(adapted, name)
     classifier.precision = torch.float32
     shape = run.data.task.image_shape
     facts = {
