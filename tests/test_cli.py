@@ -399,7 +399,7 @@ def test_rows_of_an_older_harness_are_called_stale_everywhere_until_they_run_aga
     assert "2 rows are stale" in err
     sweep("--methods", "source_only,dann", "--force")
     assert "stale" not in dabench("report", *options)[2]
-    assert "of which none stale" in board.read_text()
+    assert "of which 2 not checked, the task is not here." in board.read_text()  # given by its file alone
 
 
 def test_a_method_whose_file_is_gone_is_reported_as_unchecked(sweep, dabench, tmp_path, own_method):
