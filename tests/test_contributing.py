@@ -34,6 +34,7 @@ def checkout(tmp_path):
     copy = tmp_path / "dabench-copy"
     for folder in ("benchmark", "methods", "tasks"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", copy)
     # An installation maps the three folders to one package; so do these links.
     package = tmp_path / "package" / "dabench"
     shutil.copytree(copy / "benchmark", package)
@@ -79,7 +80,8 @@ def test_the_walk_ends_in_a_commit_of_method_rows_and_leaderboard(checkout):
     committed = shell("git show --name-only --format=", checkout).split()
     tasks = ("fonts-optdigits", "optdigits-fonts", "shapes-power", "shapes-rotated")
     rows = {f"results/{task}/my_method.parquet" for task in tasks}
-    assert set(committed) == {"methods/my_method.py", "leaderboard.md", *rows}
+    pages = {"leaderboard.md", "README.md", "results/validators.md", *(f"results/{task}/README.md" for task in tasks)}
+    assert set(committed) == {"methods/my_method.py", *pages, *rows}
 
 
 def test_a_package_of_ones_own_registers_its_method(checkout, tmp_path):

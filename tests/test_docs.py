@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from dabench import cli, data, registry
 from dabench.authoring import contract
+from dabench.core import Setting
 from dabench.data import folders
 
 ROOT = Path(__file__).parent.parent
@@ -103,3 +105,23 @@ def test_links_between_documents_lead_somewhere():
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             exists = (document.parent / target).exists() or target == "leaderboard.md"
             assert exists, f"{document.name} links to {target}"
+
+
+def test_the_index_names_every_document_and_the_glossary_is_in_order():
+    index = (ROOT / "docs" / "README.md").read_text()
+    for document in (ROOT / "docs").glob("[a-z]*.md"):
+        assert f"({document.name})" in index
+    words = re.findall(r"^\*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), flags=re.MULTILINE)
+    assert words == sorted(words)
+
+
+@pytest.mark.parametrize("document", ["reading", "protocol"])
+def test_every_setting_is_explained(document):
+    text = (ROOT / "docs" / f"{document}.md").read_text()
+    assert [setting for setting in Setting if not re.search(rf"(\| |\*\*){setting}( |\*\*)", text)] == []
+
+
+def test_the_citation_names_the_version_that_is_installed():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{version}}}" in (ROOT / "README.md").read_text()

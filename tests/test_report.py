@@ -12,7 +12,7 @@ import pytest
 from dabench.core import DabenchError, Reference
 from dabench.evaluation import selection, tables
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.report import latex, markdown, pages, schema, task_page, tuning, validators
+from dabench.report import latex, markdown, pages, schema, suite, task_page, tuning, validators
 from dabench.report.markdown import Beside
 from dabench.results import searches, store
 from dabench.results.provenance import TODAY, Age
@@ -557,3 +557,13 @@ def test_latex_compiles(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "Overfull" not in done.stdout
+
+
+def test_a_readme_gets_the_table_of_choices_between_its_marks_and_no_other_change(tmp_path):
+    board = Leaderboard(pd.concat([cell("source_only", 0.75), cell("dann", 0.85)]))
+    start, end = pages._README
+    text = pages.summarised(f"before\n{start}old\n{end}after\n", board)
+    assert text == f"before\n{start}\n{suite.table_of_choices(board)}\n{end}after\n"
+    assert pages.summarised(text, board) == text
+    assert pages.summarised("# a readme without marks\n", board) == ""
+    assert pages.summarised((Path(__file__).parents[1] / "README.md").read_text(), board) != ""

@@ -33,8 +33,8 @@ def tell(keys: Collection[str], tasks: Collection[str], results: Path) -> None:
     """
     board = _board(tasks, results)
     entries = board.entries.loc[board.entries_of(keys)]
-    unscored = sorted({each.task for each in board.rows.itertuples() if each.key in keys and not each.scored})
-    for task in unscored:
+    unscored = board.rows[board.rows["accuracy"].isna() & board.rows["key"].isin(keys)]
+    for task in sorted(set(unscored["task"])):
         screen.say(f"{task} is not scored: its target has no labels; `dabench export` takes the adapted model home")
     if entries.empty:
         return

@@ -9,12 +9,13 @@ from pathlib import Path
 from dabench import registry
 from dabench.evaluation.answers import of_suite
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.report import markdown, plots, task_page, tuning, validators
+from dabench.report import markdown, plots, suite, task_page, tuning, validators
 from dabench.report.markdown import Beside
 from dabench.results.provenance import Age
 from dabench.results.searches import Study
 
 GAPS = "gap-closed.svg"
+_README = ("<!-- written by dabench report: which method -->\n", "<!-- end -->\n")
 
 
 def files(
@@ -22,12 +23,16 @@ def files(
 ) -> dict[Path, str]:
     """What `dabench report` writes: `output`, and under `folder` the pages that it links to.
 
-    The verdicts on papers and the curves that stand in `results` are linked to.
+    The verdicts on papers and the curves that stand in `results` are linked to. A README.md beside `output` with the
+    marks of `summarised` gets its table.
     """
     papers = {link(file, output.parent): file.read_text() for file in sorted((results / "reproductions").glob("*.md"))}
     beside = Beside(registry.references(), registry.known_tasks(), age, link(folder, output.parent), papers)
     curves = {file.stem: link(file, folder / "task") for file in sorted((results / "curves").glob("*.svg"))}
     made = {output: markdown.leaderboard(board, beside)}
+    readme = output.with_name("README.md")
+    if readme.is_file() and (text := summarised(readme.read_text(), board)):
+        made[readme] = text
     pages = task_page.pages(board, beside.references, age=age, tasks=beside.tasks, curves=curves)
     made |= {folder / name / "README.md": text for name, text in pages.items()}
     made[folder / "validators.md"] = validators.page(board)
@@ -36,6 +41,13 @@ def files(
     if (figure := gaps(board)) is not None:
         made[folder / "figures" / GAPS] = figure
     return made
+
+
+def summarised(readme: str, board: Leaderboard) -> str:
+    """The text with the table of which method to take between its two marks; empty where it lacks them."""
+    before, start, rest = readme.partition(_README[0])
+    _, end, after = rest.partition(_README[1])
+    return f"{before}{start}\n{suite.table_of_choices(board)}\n{end}{after}" if end else ""
 
 
 def link(to: Path, start: Path) -> str:

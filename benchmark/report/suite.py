@@ -26,16 +26,21 @@ def _labels(count: int) -> str:
 
 def choice(board: Leaderboard) -> str:
     """For what somebody has and what has changed, the method that gains most, or to keep the source model."""
-    found = {(each.have, each.change): each for each in answers(board)}
-    asked = [have for have in HAVES if not have.labels or Setting.UNSUPERVISED not in have.settings]
-    lines = [[have.words, *(_answer(found[have, change]) for change in Change)] for have in asked]
     text = "## Which method?\n\nThe largest mean gain over the suite's tasks of that change (their number in brackets) "
     text += (
         "in points with its 95 % interval, among the methods that need no more than what you have and are better than "
     )
     text += "the source model on most of these tasks and worse on none; - was not tried.\n\n"
+    return text + table_of_choices(board)
+
+
+def table_of_choices(board: Leaderboard) -> str:
+    """A line for what somebody has, a column for what has changed."""
+    found = {(each.have, each.change): each for each in answers(board)}
+    asked = [have for have in HAVES if not have.labels or Setting.UNSUPERVISED not in have.settings]
+    lines = [[have.words, *(_answer(found[have, change]) for change in Change)] for have in asked]
     header = ["what you have", *(f"{change} changed" for change in Change)]
-    return text + wording.table(header, lines, align=["left"] * len(header))
+    return wording.table(header, lines, align=["left"] * len(header))
 
 
 def _answer(answer: Answer) -> str:

@@ -44,10 +44,10 @@ def page(studies: Sequence[Study], board: Leaderboard) -> str:
         )
     text = "# Hyper-parameter searches\n\n"
     text += "Every method of a search is given as many trials, its default first; one without hyper-parameters has "
-    text += "that alone. The label-free score named chooses by its mean over seeds at the last checkpoint. The oracle "
-    text += "chooses by target test accuracy: an upper bound, not a result. Accuracy in percent, mean ± 95 % over "
+    text += "that alone. The label-free score named chooses by its mean over seeds. The last column is "
+    text += "chosen by target test accuracy, which is a reference and no result. Accuracy in percent, mean ± 95 % over "
     text += "seeds. More in `docs/tuning.md`.\n\n"
-    header = ["task", "method", "trials", "seeds", "default", "tuned by score", "score", "tuned by oracle"]
+    header = ["task", "method", "trials", "seeds", "default", "tuned by score", "score", "best by test labels"]
     return text + wording.table(header, lines, align=["left", "left", "right", "right", *["left"] * 4])
 
 

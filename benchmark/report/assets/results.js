@@ -24,7 +24,7 @@ function results({ query }) {
   const narrowed = ["task", "labels", "backbone", "protocol", "budget"].some(asked);
   return [
     h("h1", {}, "Every result"),
-    h("p", { class: "soft" }, "Accuracy on the target's test images, mean and 95 % interval over seeds, of the last checkpoint. Methods that see different data stand in different settings and are not ranked against each other."),
+    h("p", { class: "soft" }, "Accuracy on the target's test images, mean and 95 % interval over seeds, of the model that the method returns. Methods that see different data stand in different settings and are not ranked against each other."),
     h("form", { "aria-label": "Filters", onsubmit: (event) => event.preventDefault() },
       FILTERS.map(([name, label], at) => choice(label, name, plain(valuesOf[at], "all"), asked(name))),
       choice("Variants", "variants", [["", "as they come"], ["all", "all variants"]], asked("variants")),
