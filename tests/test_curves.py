@@ -74,6 +74,20 @@ def test_a_hyper_parameters_default_is_the_plain_method_and_others_stand_level(f
     ]
 
 
+@pytest.mark.parametrize("moves", [True, False], ids=["by the camera", "by a hyper-parameter"])
+def test_the_source_model_stands_in_every_curve_as_the_methods_rows_saw_it(folders, moves):
+    curve = drawn(folders, "angle" if moves else "depth", (5.0, 2.0), "adapternet").curve
+    before = {5.0: 0.4, 2.0: 0.3 if moves else 0.4}
+    rows = [
+        {"key": cell.key, "status": "ok", "seed": 0, "accuracy": 0.6, "accuracy_before": before[cell.value]}
+        for cell in curve.cells
+    ]
+    method, source = pages.lines(curve, rows)
+    assert (method.name, source.name, source.level) == ("adapternet", "source_only", not moves)
+    assert [mean for mean, _ in source.figures] == ([0.4, 0.3] if moves else [0.4])
+    assert "source_only" in pages.svg(curve, (method, source))
+
+
 def test_a_method_keeps_what_it_was_given_beside_the_varied_parameter(folders):
     (cell,) = drawn(folders, "depth", (2.0,), "adapternet[lr=0.01]").cells
     assert cell.cell.variant.label == "adapternet[depth=2,lr=0.01]"

@@ -1,10 +1,12 @@
+import re
+
 import pandas as pd
 import pytest
 
 from dabench.core import DabenchError
 from dabench.evaluation import tables
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.report import plots
+from dabench.report import figure, plots
 
 SETTINGS = {"source_only": "source-only", "dann": "unsupervised", "nogrl": "unsupervised", "mcd": "unsupervised"}
 
@@ -76,11 +78,11 @@ def test_ranks_leave_out_the_task_that_one_method_lacks():
     assert "over 3 tasks" in plot.words
 
 
-@pytest.mark.parametrize("kind", plots.KINDS)
+@pytest.mark.parametrize("kind", figure.KINDS)
 def test_a_figure_is_the_same_byte_for_byte_in_any_order_of_the_rows(kind):
     table = rows(*CURVE)
-    first = plots.saved(plots.labels(table, "mnist-usps").figure, kind)
-    again = plots.saved(
+    first = figure.saved(plots.labels(table, "mnist-usps").figure, kind)
+    again = figure.saved(
         plots.labels(Leaderboard(table.stored.sample(frac=1, random_state=1)), "mnist-usps").figure, kind
     )
     assert first == again
@@ -94,4 +96,32 @@ def test_what_cannot_be_drawn_is_refused_with_a_remedy():
     with pytest.raises(DabenchError, match="need 3 methods on 3 tasks"):
         plots.ranks(rows(*CURVE), "unsupervised")
     with pytest.raises(DabenchError, match=r"cannot draw a '.gif' file"):
-        plots.saved(plots.labels(rows(*CURVE), "mnist-usps").figure, "gif")
+        figure.saved(plots.labels(rows(*CURVE), "mnist-usps").figure, "gif")
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf"])
+@pytest.mark.parametrize("width", [3.3, 6.9])
+def test_a_figure_is_as_wide_as_asked_with_its_legend(kind, width):
+    content = figure.saved(plots.labels(rows(*CURVE), "mnist-usps", width).figure, kind).decode("latin-1")
+    found = re.search(r'width="([\d.]+)pt"' if kind == "svg" else r"/MediaBox \[ 0 0 ([\d.]+)", content)
+    assert float(found[1]) == pytest.approx(72 * width)
+
+
+def test_names_that_would_overprint_are_left_out_of_the_picture_and_named_below_it():
+    crowd = [(f"m{at}", 0, [0.8, 0.8], {"setting": "unsupervised"}) for at in range(9)]
+    plot = plots.cost(rows(*crowd, CURVE[0]), "mnist-usps")
+    drawn = {text.get_text() for text in plot.figure.axes[0].texts}
+    left_out = set(plot.words.partition(": ")[2].rstrip(".").split(", "))
+    assert drawn | left_out == {line[1] for line in plot.lines}
+    assert left_out
+    assert not drawn & left_out
+
+
+def test_heights_keep_their_order_and_are_moved_apart_around_their_middle():
+    assert list(figure.apart([50, 10, 50.5, 90], 4)) == [48.25, 10, 52.25, 90]
+    assert list(figure.apart([1, 1, 1], 2)) == [-1, 1, 3]
+
+
+def test_only_what_tells_most_of_those_without_labels_is_drawn_across():
+    names = {text.get_text() for text in plots.labels(rows(*CURVE), "mnist-usps").figure.axes[0].texts}
+    assert names == {"source_only", "dann"}  # nogrl is of dann's setting and below it

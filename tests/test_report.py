@@ -560,7 +560,7 @@ def test_latex_compiles(tmp_path):
 
 
 def test_a_readme_gets_the_table_of_choices_between_its_marks_and_no_other_change(tmp_path):
-    board = Leaderboard(pd.concat([cell("source_only", 0.75), cell("dann", 0.85)]))
+    board = Leaderboard(pd.DataFrame([*cell("source_only", 0.75), *cell("dann", 0.85)]))
     start, end = pages._README
     text = pages.summarised(f"before\n{start}old\n{end}after\n", board)
     assert text == f"before\n{start}\n{suite.table_of_choices(board)}\n{end}after\n"

@@ -148,16 +148,18 @@ def plot(
     what: Annotated[str, typer.Argument(metavar="NAME", help="Task (labels, cost), setting (ranks) or family.")],
     results: options.Results = RESULTS,
     output: Annotated[Path | None, typer.Option(help="File ending in .svg, .png or .pdf.")] = None,
+    width: Annotated[float, typer.Option(min=2, max=30, help="In inches; a column of a paper is 3.3.")] = 6.9,
 ) -> None:
     """Draw a figure of stored rows, and print its table."""
     from dabench.evaluation.leaderboard import Leaderboard
+    from dabench.report import figure as figures
     from dabench.report import markdown as reports
     from dabench.report import plots
     from dabench.results import provenance
 
-    drawn = plots.drawn(figure, Leaderboard(reports.load(results), stale=provenance.age(results).stale), what)
+    drawn = plots.drawn(figure, Leaderboard(reports.load(results), stale=provenance.age(results).stale), what, width)
     output = output or results / "figures" / f"{figure}-{what}.svg"
-    plots.write(drawn, output)
+    figures.write(drawn, output)
     screen.table(drawn.header, drawn.lines)
     for words in (drawn.words, str(output)):
         if words:

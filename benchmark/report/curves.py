@@ -17,7 +17,8 @@ from dabench.core import ALL, DabenchError
 from dabench.evaluation import statistics
 from dabench.results.curve import COUNTED, Curve
 
-COLUMNS = ("key", "status", "variant", "seed", "accuracy", "setting")
+COLUMNS = ("key", "status", "variant", "seed", "accuracy", "accuracy_before", "setting")
+_BASELINE = "source_only"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class CurveLine:
 
 def lines(drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tuple[CurveLine, ...]:
     """The curve's lines from the rows of its cells, in the order of the methods; a value without rows is nan."""
-    stored = {row["key"]: row["accuracy"] for row in rows if row["status"] == "ok"}
+    ok = {row["key"]: row for row in rows if row["status"] == "ok"}
+    stored = {key: row["accuracy"] for key, row in ok.items()}
     found: dict[tuple[str, bool], dict[float | None, list[float]]] = {}
     for cell in drawn.cells:
         accuracies = found.setdefault((cell.line, cell.value is None), {}).setdefault(cell.value, [])
@@ -47,7 +49,24 @@ def lines(drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tuple[CurveLine, .
         seeds = max(map(len, at.values()))
         if seeds:
             drawn_lines.append(CurveLine(name, figures, seeds, level))
+    if drawn_lines and _BASELINE not in (line.name for line in drawn_lines):
+        drawn_lines += _source_model(drawn, ok)
     return tuple(drawn_lines)
+
+
+def _source_model(drawn: Curve, ok: Mapping[str, Mapping[str, Any]]) -> list[CurveLine]:
+    """The line of the source model as the methods' own rows saw it, one number for each seed."""
+    by_seed: dict[float | None, dict[int, float]] = {}
+    for cell in drawn.cells:
+        row = ok.get(cell.key, {})
+        if row.get("accuracy_before") is not None:
+            by_seed.setdefault(cell.value, {})[row["seed"]] = row["accuracy_before"]
+    at = {value: list(seeds.values()) for value, seeds in by_seed.items() if value is not None}
+    if not at:
+        return []
+    figures = tuple(statistics.interval(at.get(value, [])) for value in drawn.values)
+    level = len({mean for mean, _ in figures}) == 1  # a hyper-parameter or a number of labels does not change it
+    return [CurveLine(_BASELINE, figures[:1] if level else figures, max(map(len, at.values())), level)]
 
 
 def band(drawn: Sequence[CurveLine]) -> CurveLine | None:
@@ -105,14 +124,16 @@ def svg(drawn: Curve, found: Sequence[CurveLine]) -> str:
         axes = figure.subplots()
         for line in found:
             means, halves = 100 * np.array(line.figures, dtype=float).T
-            if line.level and line is not best:
+            if line.level and line is not best and line.name != _BASELINE:
                 continue
             if line.level:
-                axes.axhline(means[0], color="grey", linestyle="--", linewidth=1, label=line.name)
+                style = ":" if line.name == _BASELINE else "--"
+                axes.axhline(means[0], color="grey", linestyle=style, linewidth=1, label=line.name)
                 if not math.isnan(halves[0]):
                     axes.axhspan(means[0] - halves[0], means[0] + halves[0], color="grey", alpha=0.15, linewidth=0)
                 continue
-            (stroke,) = axes.plot(places, means, marker="o", markersize=3, linewidth=1.2, label=line.name)
+            look = {"color": "grey", "linestyle": ":"} if line.name == _BASELINE else {}
+            (stroke,) = axes.plot(places, means, marker="o", markersize=3, linewidth=1.2, label=line.name, **look)
             axes.fill_between(places, means - halves, means + halves, color=stroke.get_color(), alpha=0.15, linewidth=0)
         if even:
             axes.set_xticks(places, [_value(value) for value in drawn.values])

@@ -9,7 +9,7 @@ from pathlib import Path
 from dabench import registry
 from dabench.evaluation.answers import of_suite
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.report import markdown, plots, suite, task_page, tuning, validators
+from dabench.report import figure, markdown, plots, suite, task_page, tuning, validators
 from dabench.report.markdown import Beside
 from dabench.results.provenance import Age
 from dabench.results.searches import Study
@@ -38,8 +38,8 @@ def files(
     made[folder / "validators.md"] = validators.page(board)
     if studies:
         made[folder / "tuning.md"] = tuning.page(studies, board)
-    if (figure := gaps(board)) is not None:
-        made[folder / "figures" / GAPS] = figure
+    if (drawn := gaps(board)) is not None:
+        made[folder / "figures" / GAPS] = drawn
     return made
 
 
@@ -59,4 +59,4 @@ def gaps(board: Leaderboard) -> str | None:
     """The SVG of each method's gap closed over the suite; None where no task of it has an upper bound."""
     entries = of_suite(board)
     rankings = [each for each in board.rankings_of(entries) if each.gap_closed.notna().any(axis=None)]
-    return plots.saved(plots.gap_closed(rankings).figure, "svg").decode() if rankings else None
+    return figure.saved(plots.gap_closed(rankings).figure, "svg").decode() if rankings else None

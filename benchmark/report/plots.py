@@ -5,10 +5,7 @@ The same rows give the same bytes. What a figure shows stands in its table too.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,55 +16,32 @@ from dabench.evaluation.comparison import Verdict
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.evaluation.rankings import Ranking
 from dabench.evaluation.tables import BASELINE, CONDITIONS, LABELLED, UNLABELLED, UPPER_BOUND
-from dabench.report.palette import LOOKS
+from dabench.report.figure import SMALL, WIDTH, Plot, apart, drawn_axes, height_for, labelled, legend, name_points
+from dabench.report.palette import LOOKS, MARKERS
 from dabench.report.wording import bounded, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-KINDS = ("svg", "png", "pdf")
-_MARKERS = "osD^vP*X<>"
 _LEAST_CLOSED = -60.0  # percent; what does more harm would leave no room for the others
+_HUES = ("#0072b2", "#d55e00", "#009e73", "#b4558a", "#b87400", "#3a9ad9", "#59626e")  # told apart by the colour-blind
+_STROKES = ("-", "--", "-.", ":")
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A figure, the table of what it shows, and what it says in words."""
-
-    figure: Figure
-    header: Sequence[str]
-    lines: Sequence[Sequence[str]]
-    words: str = ""
-
-
-def drawn(kind: str, board: Leaderboard, what: str) -> Plot:
+def drawn(kind: str, board: Leaderboard, what: str, width: float = WIDTH) -> Plot:
     """The figure of that kind: `labels` and `cost` of a task, `ranks` of a setting, `validators` of a family.
+
+    `width` is in inches.
 
     Raises DabenchError where the rows do not hold what the figure needs.
     """
-    makers: Mapping[str, Callable[[Leaderboard, str], Plot]] = {
+    makers: Mapping[str, Callable[[Leaderboard, str, float], Plot]] = {
         "labels": labels,
         "cost": cost,
         "ranks": ranks,
         "validators": validators,
     }
-    return makers[kind](board, what)
-
-
-def saved(figure: Figure, kind: str) -> bytes:
-    """The figure's file, byte for byte the same from the same numbers; `kind` is one of KINDS."""
-    import matplotlib
-
-    if kind not in KINDS:
-        raise DabenchError(
-            f"cannot draw a '.{kind}' file; give --output a name that ends in one of: {', '.join(KINDS)}"
-        )
-    nameless = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}
-    file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "dabench", "svg.fonttype": "none"}):
-        figure.savefig(file, format=kind, bbox_inches="tight", dpi=150, metadata=nameless.get(kind, {"Software": None}))
-    return file.getvalue()
+    return makers[kind](board, what, width)
 
 
 def _entries_of(board: Leaderboard, column: str, what: str) -> pd.DataFrame:
@@ -95,79 +69,90 @@ def _largest(counts: pd.Series) -> int:
     return -1 if (counts < 0).any() else int(counts.max())
 
 
-def _axes(width: float = 7, height: float = 4) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    return figure, axes
-
-
 # ------------------------------------------------------------------------------------------------ labels
 
 
-def labels(board: Leaderboard, task: str) -> Plot:
-    """Accuracy against target labels a class, with the methods that use none as level lines."""
+def labels(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
+    """Accuracy against target labels a class, with the methods that use none as level lines.
+
+    Of those that use none the source model, the upper bound and the best of each setting are drawn; of those that do,
+    the ones with two numbers of labels or more. The table has all.
+    """
     entries, where = _usual(_entries_of(board, "task", task))
     budgeted = entries[entries["setting"].isin(LABELLED)]
     if budgeted.empty:
         raise DabenchError(f"no method that uses target labels on '{task}'; run one with --labels 1,3,10,all")
     budgets = sorted(budgeted["labels"].unique(), key=lambda count: np.inf if count < 0 else count)
-    figure, axes = _axes()
     # Methods without labels stand in the group of every budget that they were placed beside, the same each time.
     level = entries[~entries["setting"].isin(LABELLED)].drop_duplicates(["setting", "method"])
-    lines = _levels(axes, level, len(budgets))
-    for index, (method, group) in enumerate(budgeted.groupby("method", sort=True)):
+    order = {str(setting): place for place, setting in enumerate(Setting)}
+    lines = [
+        [line.setting, line.method, *[spread(line.mean, line.ci)] * len(budgets)]
+        for line in sorted(level.itertuples(), key=lambda line: (order[line.setting], line.method))
+    ]
+    curves = {}
+    for method, group in budgeted.groupby("method", sort=True):
         by_budget = group.set_index("labels").reindex(budgets)
-        mean, ci = 100 * by_budget["mean"].to_numpy(), 100 * by_budget["ci"].to_numpy()
-        axes.errorbar(
-            range(len(budgets)),
-            mean,
-            yerr=np.nan_to_num(ci),
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=f"C{index}",
-            markersize=4,
-            capsize=2,
-            label=method,
+        pairs = list(zip(by_budget["mean"], by_budget["ci"], strict=True))
+        lines.append(
+            [
+                group["setting"].iloc[0],
+                str(method),
+                *("-" if np.isnan(one) else spread(one, half) for one, half in pairs),
+            ]
         )
-        texts = [
-            "-" if np.isnan(one) else spread(one, half)
-            for one, half in zip(by_budget["mean"], by_budget["ci"], strict=True)
-        ]
-        lines.append([group["setting"].iloc[0], str(method), *texts])
+        if len(group) > 1 or len(budgets) == 1:
+            curves[str(method)] = 100 * np.array(pairs)
+    figure, axes = drawn_axes(width, height_for(width))
+    for index, (method, pairs_of) in enumerate(curves.items()):
+        # Side by side, so that no interval hides another.
+        at = np.arange(len(budgets)) + 0.5 * ((index + 0.5) / len(curves) - 0.5)
+        look = {"color": _HUES[index % len(_HUES)], "linestyle": _STROKES[index // len(_HUES) % len(_STROKES)]}
+        marker = list(MARKERS.values())[index % len(MARKERS)]
+        mean, half = pairs_of.T
+        has = ~np.isnan(mean)
+        axes.errorbar(
+            at[has], mean[has], np.nan_to_num(half[has]), **look, marker=marker, markersize=4, capsize=2, label=method
+        )
     names = ["all" if count < 0 else str(count) for count in budgets]
     axes.set_xticks(range(len(budgets)), names)
-    axes.set_xlabel("target labels a class")
-    axes.set_ylabel("target accuracy, %")
-    axes.set_title(f"{task} ({where})", fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
+    labelled(axes, "target labels a class", "target accuracy, %", f"{task} ({where})")
+    legend(figure)
+    _levels(axes, _telling(level))
     words = [overtaking(board, entries, method) for method in sorted(budgeted["method"].unique())]
     return Plot(figure, ["setting", "method", *names], lines, "\n".join(words))
 
 
-def _levels(axes: Axes, level: pd.DataFrame, points: int) -> list[list[str]]:
-    """A line across for each method that uses no labels; gives its lines of the table."""
-    lines = []
-    order = {str(setting): place for place, setting in enumerate(Setting)}
-    for line in sorted(level.itertuples(), key=lambda line: (order[line.setting], line.method)):
-        style = {BASELINE: ":", UPPER_BOUND: "-."}.get(line.method, "--")
+def _telling(level: pd.DataFrame) -> pd.DataFrame:
+    """The baseline, the upper bound, and the best of each other setting."""
+    best = level.sort_values(["mean", "method"], ascending=[False, True], kind="stable").drop_duplicates("setting")
+    known = level["method"].isin([BASELINE, UPPER_BOUND])
+    return pd.concat([level[known], best[~best["method"].isin([BASELINE, UPPER_BOUND])]])
+
+
+def _levels(axes: Axes, level: pd.DataFrame) -> None:
+    """A line across for each, in its setting's colour, with its name at the right edge."""
+    axes.figure.canvas.draw()
+    low, high = axes.get_ylim()
+    heights = 100 * level["mean"].to_numpy()
+    axes.set_ylim(min(low, heights.min() - 1), max(high, heights.max() + 1))
+    low, high = axes.get_ylim()
+    tall = axes.get_window_extent().height * 72 / axes.figure.dpi  # points
+    for line, height in zip(level.itertuples(), apart(heights, (high - low) * 1.2 * SMALL / tall), strict=True):
         colour = LOOKS[Setting(line.setting)].light
-        axes.axhline(100 * line.mean, color=colour, linestyle=style, linewidth=1)
-        # Lines of one setting share its colour: the name stands at the line.
+        style = {BASELINE: ":", UPPER_BOUND: "-."}.get(line.method, "--")
+        axes.axhline(100 * line.mean, color=colour, linestyle=style, linewidth=1, zorder=0)
         axes.annotate(
             line.method,
             (1, 100 * line.mean),
-            (4, 0),
+            (1.06, height),
             ("axes fraction", "data"),
-            "offset points",
+            ("axes fraction", "data"),
             va="center",
-            fontsize=7,
+            fontsize=SMALL,
             color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
         )
-        lines.append([line.setting, line.method, *[spread(line.mean, line.ci)] * points])
-    return lines
 
 
 def overtaking(board: Leaderboard, entries: pd.DataFrame, method: str) -> str:
@@ -202,27 +187,40 @@ def overtaking(board: Leaderboard, entries: pd.DataFrame, method: str) -> str:
 # -------------------------------------------------------------------------------------------------- cost
 
 
-def cost(board: Leaderboard, task: str) -> Plot:
-    """Accuracy against the seconds of adaptation, with the front of methods that none beats in both."""
+def cost(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
+    """Accuracy with its interval against the seconds of adaptation, with the front of methods that none beats in both.
+
+    Names that would overprint are left out, those on the front last; the words name them and the table has all.
+    """
     entries, where = _usual(_entries_of(board, "task", task))
     entries = entries[entries["labels"] == _largest(entries["labels"])]
     table = entries[["setting", "method", "mean", "ci", "seconds"]].sort_values(["setting", "method"])
     table = table.sort_values(["seconds", "mean"], ascending=[True, False], kind="stable")
     table["front"] = table["mean"] > table["mean"].cummax().shift(fill_value=-1.0)
-    figure, axes = _axes()
+    figure, axes = drawn_axes(width, height_for(width))
     shown = table.assign(seconds=table["seconds"].clip(lower=0.1))  # source-only takes no time, which no log axis has
     front = shown[shown["front"]]
     axes.step(front["seconds"], 100 * front["mean"], where="post", color="#bbbbbb", linewidth=1, zorder=0)
     for setting in (setting for setting in Setting if setting in set(shown["setting"])):
-        inside = shown[shown["setting"] == setting]
-        axes.scatter(inside["seconds"], 100 * inside["mean"], s=18, color=LOOKS[setting].light, label=str(setting))
-    for line in shown.itertuples():
-        axes.annotate(line.method, (line.seconds, 100 * line.mean), (3, 3), textcoords="offset points", fontsize=7)
+        inside, look = shown[shown["setting"] == setting], LOOKS[setting]
+        half = 100 * np.nan_to_num(inside["ci"])
+        axes.errorbar(
+            *(inside["seconds"], 100 * inside["mean"], half),
+            **{
+                "fmt": MARKERS[look.shape],
+                "color": look.light,
+                "markersize": 4,
+                "elinewidth": 0.6,
+                "ecolor": f"{look.light}73",
+                "label": str(setting),
+            },
+        )
     axes.set_xscale("log")
-    axes.set_xlabel("adaptation, s (at least 0.1)")
-    axes.set_ylabel("target accuracy, %")
-    axes.set_title(f"{task} ({where})", fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.margins(0.12, 0.05)
+    labelled(axes, "adaptation, s (at least 0.1)", "target accuracy, %", f"{task} ({where})")
+    legend(figure)
+    first = shown.sort_values(["front", "mean", "method"], ascending=[False, False, True], kind="stable")
+    nameless = name_points(axes, [(line.seconds, 100 * line.mean, line.method) for line in first.itertuples()])
     lines = [
         [
             line.setting,
@@ -233,13 +231,14 @@ def cost(board: Leaderboard, task: str) -> Plot:
         ]
         for line in table.itertuples()
     ]
-    return Plot(figure, ["setting", "method", "seconds", "accuracy, %", "on the front"], lines)
+    words = f"Drawn without a name, for want of room: {', '.join(sorted(nameless))}." if nameless else ""
+    return Plot(figure, ["setting", "method", "seconds", "accuracy, %", "on the front"], lines, words)
 
 
 # ------------------------------------------------------------------------------------ ranks, validators
 
 
-def ranks(board: Leaderboard, setting: str) -> Plot:
+def ranks(board: Leaderboard, setting: str, width: float = WIDTH) -> Plot:
     """Mean ranks of a setting over the tasks that all its methods have."""
     _entries_of(board, "setting", setting)
     fitting = [ranking for ranking in board.rankings if ranking.setting == setting]
@@ -249,21 +248,21 @@ def ranks(board: Leaderboard, setting: str) -> Plot:
             f"mean ranks of '{setting}' need 3 methods on 3 tasks that all of them have; "
             f"there are {methods} methods on {tasks}"
         )
-    return mean_ranks(fitting[0])
+    return mean_ranks(fitting[0], width)
 
 
-def mean_ranks(ranking: Ranking) -> Plot:
+def mean_ranks(ranking: Ranking, width: float = WIDTH) -> Plot:
     """Every method's mean rank with its interval, the best above."""
     table = ranking.table
     height = np.arange(len(table))
-    figure, axes = _axes(7, 0.9 + 0.25 * len(table))
+    figure, axes = drawn_axes(width, 0.9 + 0.2 * len(table))
     colour = LOOKS[Setting(ranking.setting)].light
     axes.hlines(height, table["rank_low"], table["rank_high"], colors=f"{colour}73", linewidth=2.5)
     axes.scatter(table["rank"], height, s=22, color=colour, zorder=3)
     axes.set_yticks(height, table["method"])
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlabel("mean rank, 1 is best (95 % interval over families, tasks and seeds)", fontsize=8)
-    axes.set_title(f"{ranking.setting}, {len(ranking.shared)} tasks", fontsize=9)
+    words = "mean rank, 1 is best\n(95 % interval over families, tasks and seeds)"
+    labelled(axes, words, "", f"{ranking.setting}, {len(ranking.shared)} tasks")
     lines = [
         [line.method, f"{line.rank:.2f}", f"{line.rank_low:.2f}", f"{line.rank_high:.2f}"]
         for line in table.itertuples()
@@ -289,7 +288,7 @@ def gap_closed(rankings: Sequence[Ranking]) -> Plot:
             shares = (100 * getattr(line, name) for name in names)
             lines.append((at, Setting(ranking.setting), line.method, *shares))
         at += 1
-    figure, axes = _axes(8, 0.6 + 0.23 * at)
+    figure, axes = drawn_axes(8, 0.6 + 0.23 * at)
     left, right = _LEAST_CLOSED, max([120.0, *(bound for *_, bound in lines if not np.isnan(bound))])
     for edge, name in ((0, "source-only"), (100, "upper bound")):
         axes.axvline(edge, color="#999999", linewidth=0.8, zorder=0)
@@ -301,6 +300,8 @@ def gap_closed(rankings: Sequence[Ranking]) -> Plot:
     axes.hlines(height, low, high, colors=[f"{colour}73" for colour in colours], linewidth=2.5)
     for marker, inside in (("o", found[:, 0] >= left), ("<", found[:, 0] < left)):
         axes.scatter(mean[inside], height[inside], s=22, marker=marker, c=colours[inside], clip_on=False, zorder=3)
+    cut = (found[:, 1] < left) & (found[:, 0] >= left)  # an interval that goes on beyond the edge
+    axes.scatter(low[cut], height[cut], s=14, marker="<", c=[f"{colour}73" for colour in colours[cut]], clip_on=False)
     beside: dict[str, Any] = {
         "xycoords": ("axes fraction", "data"),
         "textcoords": "offset points",
@@ -328,7 +329,7 @@ def _share(mean: float, low: float, high: float) -> str:
     return bounded(mean, low, high, 0)
 
 
-def validators(board: Leaderboard, family: str) -> Plot:
+def validators(board: Leaderboard, family: str, width: float = WIDTH) -> Plot:
     """What each label-free score loses against the best checkpoint, for each setting of a family."""
     _entries_of(board, "family", family)
     table = board.validators[board.validators["family"] == family]
@@ -337,25 +338,17 @@ def validators(board: Leaderboard, family: str) -> Plot:
         raise DabenchError(f"no checkpoint scores of family '{family}'; run methods that train")
     names = list(table.groupby("validator")["regret"].mean().sort_values(kind="stable").index)
     settings = [setting for setting in Setting if setting in set(table["setting"])]
-    figure, axes = _axes(7, 1 + 0.3 * len(names))
+    figure, axes = drawn_axes(width, 1 + 0.3 * len(names))
     for index, setting in enumerate(settings):
         inside = table[table["setting"] == setting].set_index("validator")["regret"].reindex(names)
         at = np.arange(len(names)) + 0.8 * ((index + 0.5) / len(settings) - 0.5)
         axes.barh(at, 100 * inside, height=0.8 / len(settings), color=LOOKS[setting].light, label=str(setting))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel("accuracy lost against the best checkpoint, points")
-    axes.set_title(family, fontsize=9)
-    axes.legend(fontsize=7, frameon=False)
+    labelled(axes, "accuracy lost against the best checkpoint, points", "", family)
+    legend(figure)
     lines = [
         [line.setting, line.validator, f"{100 * line.regret:.1f}", f"{line.over_checkpoints:.2f}", str(line.runs)]
         for line in table.itertuples()
     ]
     return Plot(figure, ["setting", "score", "regret, points", "rank correlation", "runs"], lines)
-
-
-def write(plot: Plot, output: Path) -> None:
-    """Stores the figure under its file name's suffix."""
-    content = saved(plot.figure, output.suffix.removeprefix(".").lower())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(content)

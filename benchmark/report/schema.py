@@ -11,9 +11,9 @@ _INTRO = """\
 # The results, column by column
 
 `results/TASK/METHOD.parquet` holds one row for each cell: a task, protocol, method, hyper-parameters, backbone,
-image size, budget, label and image bounds, start, stream, and seed. `dabench show TASK/METHOD` prints the rows; any
-parquet reader opens them. A value that does not apply is null. Rows that differ in a column of the comparison group are
-never compared; rows of one entry differ in their seed alone.
+image size, budget, label and image bounds, start, stream, and seed. `dabench show TASK/METHOD` prints a table of the
+seeds and `--json` every column but the predictions; any parquet reader opens them. A value that does not apply is null.
+Rows that differ in a column of the comparison group are never compared; rows of one entry differ in their seed alone.
 """
 _HEADINGS = {
     Part.IDENTITY: "What the cell is",
