@@ -13,6 +13,8 @@ from scipy import stats
 from dabench.evaluation import answers
 from dabench.evaluation.comparison import Comparison, Lines, Verdict
 from dabench.evaluation.leaderboard import Leaderboard
+from dabench.papers.measures import STREAM, Evidence, Of
+from dabench.papers.rules import Higher, Outcome
 from dabench.report import advice, compare, groups, latex, markdown, plots
 from dabench.report.markdown import Beside
 
@@ -159,6 +161,30 @@ def test_every_page_gives_every_pair_the_same_verdict(board):
             assert said == expected[board.verdict(*pair)]
             seen += 1
     assert seen > 300
+
+
+OUTCOMES = {
+    Verdict.BETTER: Outcome.REPRODUCED,
+    Verdict.WORSE: Outcome.CONTRADICTED,
+    Verdict.TIED: Outcome.UNDECIDED,
+    Verdict.UNTESTED: Outcome.NOT_TESTABLE,
+}
+
+
+def test_a_papers_rule_judges_every_pair_as_the_verdict_says(board):
+    entries = board.entries[board.entries["default"] & (board.entries["stream"] == STREAM)]
+    entries = entries[~entries["frozen"] & (entries["start"] == "source-model")]
+    rows = board.rows[["key", "entry", "task", "variant", "labels", "stream", "seed", "status"]]
+    seen = 0
+    for _, inside in entries.groupby("contest"):
+        mine = rows[rows["entry"].isin(inside.index)].to_dict("records")
+        pairs = list(combinations(inside.itertuples(), 2))
+        for one, other in pairs[:: 1 + len(pairs) // 30]:
+            experiment = [row for row in mine if row["entry"] in (one.Index, other.Index)]
+            rule = Higher(one.task, Of(one.variant), Of(other.variant))
+            assert rule.judge(Evidence(experiment, board)).outcome is OUTCOMES[board.verdict(one.Index, other.Index)]
+            seen += 1
+    assert seen > 100
 
 
 def test_bold_is_what_the_verdict_does_not_tell_from_the_best(board):

@@ -3,12 +3,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dabench import cli, registry
 from dabench.core import DabenchError
+from dabench.evaluation.leaderboard import Leaderboard
 from dabench.papers import measures, page, pictures, planned, studies
-from dabench.papers.measures import Of
+from dabench.papers.measures import Evidence, Of
 from dabench.papers.rules import AllOf, AnyOf, Below, BestOf, Higher, Judgement, NoneLower, Outcome, Regime
 from dabench.papers.studies import PAPERS
 from dabench.papers.study import (
@@ -29,14 +31,17 @@ from dabench.run.plan import Environment
 def answers(accuracy, images=1000):
     """Right on the first images, wrong on the rest."""
     right = round(accuracy * images)
-    return {"truth": bytes(images), "predictions": bytes(right) + bytes([1]) * (images - right), "n_test": images}
+    predictions = bytes(right) + bytes([1]) * (images - right)
+    return {"truth": bytes(images), "predictions": predictions, "predictions_before": bytes(images), "n_test": images}
 
 
 def row(variant, accuracy, seed=0, task="t", labels=0, **more):
     known = {
         "key": f"{task}{variant}{seed}{labels}",
         "task": task,
+        "method": variant.partition("[")[0],
         "variant": variant,
+        "setting": "supervised" if labels else "unsupervised",
         "labels": labels,
         "seed": seed,
         "status": "ok",
@@ -55,47 +60,55 @@ def seeds(variant, *accuracies, **more):
     return [row(variant, accuracy, seed, **more) for seed, accuracy in enumerate(accuracies)]
 
 
+def judge(rule, rows):
+    """The judgement where the rows of the experiment are all that is stored."""
+    rows = [{**each, "key": str(at)} for at, each in enumerate(rows)]
+    stored = [each for each in rows if each["status"] not in ("missing", "outside")]
+    return rule.judge(Evidence(rows, Leaderboard(pd.DataFrame(stored))))
+
+
 NOGRL, GRL = Of("nogrl"), Of("dann")
 
 
 def test_a_difference_wholly_above_the_claim_is_reproduced():
     rows = seeds("nogrl", 0.95, 0.96, 0.97) + seeds("dann", 0.75, 0.76, 0.78)
-    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    verdict = judge(Higher("t", NOGRL, GRL, 0.13), rows)
     assert verdict.outcome is Outcome.REPRODUCED
     assert "n=3" in verdict.evidence
 
 
 def test_a_difference_wholly_below_the_claim_contradicts_it():
     rows = seeds("nogrl", 0.80, 0.81, 0.82) + seeds("dann", 0.75, 0.76, 0.78)
-    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    verdict = judge(Higher("t", NOGRL, GRL, 0.13), rows)
     assert verdict.outcome is Outcome.CONTRADICTED
     assert "wholly on the other side" in verdict.evidence
 
 
 def test_a_difference_whose_interval_covers_the_claim_leaves_it_undecided():
     rows = seeds("nogrl", 0.99, 0.80, 0.95) + seeds("dann", 0.75, 0.76, 0.78)
-    verdict = Higher("t", NOGRL, GRL, 0.13).judge(rows)
+    verdict = judge(Higher("t", NOGRL, GRL, 0.13), rows)
     assert verdict.outcome is Outcome.UNDECIDED
     assert "the interval covers 13.0" in verdict.evidence
 
 
 def test_differences_are_paired_by_seed():
     rows = seeds("nogrl", 0.50, 0.70, 0.90) + seeds("dann", 0.45, 0.65, 0.86)
-    assert Higher("t", NOGRL, GRL).judge(rows).outcome is Outcome.REPRODUCED
+    rows = [{**each, "accuracy_before": 0.3 + each["seed"] / 5} for each in rows]
+    assert judge(Higher("t", NOGRL, GRL), rows).outcome is Outcome.REPRODUCED
 
 
 def test_a_failed_row_makes_a_claim_untestable_and_says_why():
     rows = [*seeds("dann", 0.7, 0.8), row("nogrl", None, status="failed", reason="the loss became nan")]
-    verdict = Higher("t", NOGRL, GRL).judge(rows)
+    verdict = judge(Higher("t", NOGRL, GRL), rows)
     assert verdict.outcome is Outcome.NOT_TESTABLE
     assert "the loss became nan" in verdict.evidence
 
 
 def test_seeds_that_agree_are_judged_by_the_draw_of_the_test_images():
-    close = seeds("nogrl", 0.80, 0.80) + seeds("dann", 0.79, 0.79)
+    close = seeds("nogrl", 0.80, 0.80) + seeds("dann", 0.798, 0.798)
     far = seeds("nogrl", 0.90, 0.90) + seeds("dann", 0.79, 0.79)
-    assert Higher("t", NOGRL, GRL).judge(close).outcome is Outcome.UNDECIDED
-    assert Higher("t", NOGRL, GRL).judge(far).outcome is Outcome.REPRODUCED
+    assert judge(Higher("t", NOGRL, GRL), close).outcome is Outcome.UNDECIDED
+    assert judge(Higher("t", NOGRL, GRL), far).outcome is Outcome.REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -110,39 +123,39 @@ def test_seeds_that_agree_are_judged_by_the_draw_of_the_test_images():
 )
 def test_no_rule_judges_one_seed(rule):
     rows = [row("nogrl", 0.9), row("dann", 0.5), row("dann", 0.9, task="u")]
-    verdict = rule.judge(rows)
+    verdict = judge(rule, rows)
     assert verdict.outcome is Outcome.NOT_TESTABLE
     assert "one seed" in verdict.evidence
-    assert rule.judge(rows + [{**each, "seed": 1} for each in rows]).outcome is Outcome.REPRODUCED
+    assert judge(rule, rows + [{**each, "seed": 1} for each in rows]).outcome is Outcome.REPRODUCED
 
 
 def test_a_claim_with_cells_not_run_yet_is_left_open():
     rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
-    assert Higher("t", NOGRL, GRL).judge(rows).outcome is Outcome.REPRODUCED
-    verdict = Higher("t", NOGRL, GRL).judge([*rows, row("dann", None, 2, status="missing", reason="not run")])
+    assert judge(Higher("t", NOGRL, GRL), rows).outcome is Outcome.REPRODUCED
+    verdict = judge(Higher("t", NOGRL, GRL), [*rows, row("dann", None, 2, status="missing", reason="not run")])
     assert verdict.outcome is Outcome.NOT_TESTABLE
-    assert "(n=2): 1 of its cells not run" in verdict.evidence
+    assert verdict.evidence.endswith(": 1 of its cells not run")
 
 
 def test_a_fall_that_seeds_agree_on_has_no_interval():
     rule = Below("t", NOGRL, measures.FALL, 0.01, above=True)
     same = seeds("nogrl", 0.5, 0.5, checkpoint_accuracy=[0.7, 0.5])
-    assert rule.judge(same).outcome is Outcome.NOT_TESTABLE
+    assert judge(rule, same).outcome is Outcome.NOT_TESTABLE
     three = [row("nogrl", 0.5, seed, checkpoint_accuracy=[0.7 + seed / 100, 0.5]) for seed in range(3)]
-    assert rule.judge(three).outcome is Outcome.REPRODUCED
+    assert judge(rule, three).outcome is Outcome.REPRODUCED
 
 
 def test_the_drop_is_relative_to_the_clean_accuracy():
     rows = seeds("adapternet", 0.780, 0.782, 0.778)
     found = Of("adapternet").measured("t", rows, measures.DROP)
     assert found.mean == pytest.approx(0.025)
-    assert Below("t", Of("adapternet"), measures.DROP, 0.036).judge(rows).outcome is Outcome.REPRODUCED
-    assert Below("t", Of("adapternet"), measures.DROP, 0.010).judge(rows).outcome is Outcome.CONTRADICTED
+    assert judge(Below("t", Of("adapternet"), measures.DROP, 0.036), rows).outcome is Outcome.REPRODUCED
+    assert judge(Below("t", Of("adapternet"), measures.DROP, 0.010), rows).outcome is Outcome.CONTRADICTED
 
 
 def test_a_share_of_nothing_is_untestable():
     rows = [row("adapternet", 0.5, accuracy_before=0.8)]
-    assert Below("t", Of("adapternet"), measures.RECOVERED, 0.5).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert judge(Below("t", Of("adapternet"), measures.RECOVERED, 0.5), rows).outcome is Outcome.NOT_TESTABLE
 
 
 def test_label_budgets_are_told_apart():
@@ -160,11 +173,11 @@ def test_the_gain_along_the_stream_is_read_from_the_predictions():
 def test_the_best_setting_is_that_whose_lead_the_seeds_support():
     gammas = tuple(Of(f"nogrl[gamma={gamma}]") for gamma in (1.0, 10.0))
     rows = seeds(gammas[0].variant, 0.8, 0.81) + seeds(gammas[1].variant, 0.9, 0.9)
-    assert BestOf("t", gammas, gammas[1:]).judge(rows).outcome is Outcome.REPRODUCED
-    assert BestOf("t", gammas, gammas[:1]).judge(rows).outcome is Outcome.CONTRADICTED
-    assert BestOf("t", (*gammas, GRL), gammas).judge(rows).outcome is Outcome.NOT_TESTABLE
+    assert judge(BestOf("t", gammas, gammas[1:]), rows).outcome is Outcome.REPRODUCED
+    assert judge(BestOf("t", gammas, gammas[:1]), rows).outcome is Outcome.CONTRADICTED
+    assert judge(BestOf("t", (*gammas, GRL), gammas), rows).outcome is Outcome.NOT_TESTABLE
     rows = seeds(gammas[0].variant, 0.8, 0.9) + seeds(gammas[1].variant, 0.9, 0.9)
-    assert BestOf("t", gammas, gammas[1:]).judge(rows).outcome is Outcome.UNDECIDED
+    assert judge(BestOf("t", gammas, gammas[1:]), rows).outcome is Outcome.UNDECIDED
 
 
 def test_the_worst_angle_is_the_one_with_none_below_it():
@@ -176,9 +189,9 @@ def test_the_worst_angle_is_the_one_with_none_below_it():
         ]
 
     rule = NoneLower("b", ("a", "c"), Of("source_only"))
-    assert rule.judge(curve(0.8, 0.4, 0.41)).outcome is Outcome.REPRODUCED
-    assert rule.judge(curve(0.8, 0.4, 0.2)).outcome is Outcome.CONTRADICTED
-    assert rule.judge(curve(0.4, 0.4, 0.4)).outcome is Outcome.UNDECIDED
+    assert judge(rule, curve(0.8, 0.4, 0.41)).outcome is Outcome.REPRODUCED
+    assert judge(rule, curve(0.8, 0.4, 0.2)).outcome is Outcome.CONTRADICTED
+    assert judge(rule, curve(0.4, 0.4, 0.4)).outcome is Outcome.UNDECIDED
 
 
 def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
@@ -187,7 +200,7 @@ def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
         for task, accuracy in (("a", 0.888), ("b", 0.797), ("c", 0.767))
         for each in seeds("source_only", accuracy, accuracy, task=task)
     ]
-    verdict = NoneLower("b", ("a", "c"), Of("source_only")).judge(rows)
+    verdict = judge(NoneLower("b", ("a", "c"), Of("source_only")), rows)
     # As two draws of images these intervals overlap; on the same ones nobody is right at c and wrong at b.
     assert verdict.outcome is Outcome.CONTRADICTED
     assert "difference -3.0" in verdict.evidence
@@ -196,7 +209,7 @@ def test_a_lower_place_of_a_curve_is_told_apart_on_the_same_test_images():
 def test_places_of_a_curve_that_share_one_seed_are_not_judged():
     rows = [row("source_only", 0.4, seed, task="b") for seed in (0, 1)]
     rows += [row("source_only", 0.8, seed, task="a") for seed in (1, 2)]
-    verdict = NoneLower("b", ("a",), Of("source_only")).judge(rows)
+    verdict = judge(NoneLower("b", ("a",), Of("source_only")), rows)
     assert verdict.outcome is Outcome.NOT_TESTABLE
     assert "one seed" in verdict.evidence
 
@@ -205,12 +218,12 @@ def test_one_contradicted_part_contradicts_the_whole_and_one_missing_part_leaves
     rows = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52) + seeds("tent", 0.9, 0.92)
     holds, fails, lacks = Higher("t", NOGRL, GRL), Higher("t", GRL, NOGRL), Higher("u", NOGRL, GRL)
     open_ = Higher("t", NOGRL, Of("tent"))
-    assert AllOf((holds, open_)).judge(rows).outcome is Outcome.UNDECIDED
-    assert AllOf((holds, open_, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
-    assert AllOf((holds, lacks, fails)).judge(rows).outcome is Outcome.CONTRADICTED
-    assert AnyOf((fails, open_)).judge(rows).outcome is Outcome.UNDECIDED
-    assert AnyOf((fails, lacks)).judge(rows).outcome is Outcome.NOT_TESTABLE
-    assert AnyOf((fails, lacks, holds)).judge(rows).outcome is Outcome.REPRODUCED
+    assert judge(AllOf((holds, open_)), rows).outcome is Outcome.UNDECIDED
+    assert judge(AllOf((holds, open_, lacks)), rows).outcome is Outcome.NOT_TESTABLE
+    assert judge(AllOf((holds, lacks, fails)), rows).outcome is Outcome.CONTRADICTED
+    assert judge(AnyOf((fails, open_)), rows).outcome is Outcome.UNDECIDED
+    assert judge(AnyOf((fails, lacks)), rows).outcome is Outcome.NOT_TESTABLE
+    assert judge(AnyOf((fails, lacks, holds)), rows).outcome is Outcome.REPRODUCED
 
 
 def test_a_source_network_that_does_not_know_its_source_is_outside_the_papers_regime():
@@ -218,11 +231,11 @@ def test_a_source_network_that_does_not_know_its_source_is_outside_the_papers_re
     good = seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.52)
     poor = [{**each, "source_before": 0.45, "task": "u"} for each in good]
     inside, outside = (Higher(task, NOGRL, GRL) for task in "tu")
-    assert inside.judge(regime.marked([*good, *poor])).outcome is Outcome.REPRODUCED
-    verdict = outside.judge(regime.marked([*good, *poor]))
+    assert judge(inside, regime.marked([*good, *poor])).outcome is Outcome.REPRODUCED
+    verdict = judge(outside, regime.marked([*good, *poor]))
     assert verdict.outcome is Outcome.OUTSIDE
     assert "45.0 %" in verdict.evidence
-    assert AllOf((inside, outside)).judge(regime.marked([*good, *poor])).outcome is Outcome.OUTSIDE
+    assert judge(AllOf((inside, outside)), regime.marked([*good, *poor])).outcome is Outcome.OUTSIDE
 
 
 def test_rows_of_another_stream_are_told_apart():
@@ -239,8 +252,25 @@ def test_every_lesson_has_a_sentence_for_every_outcome(outcome):
 
 
 def test_the_words_of_joined_rules_say_what_they_share_once():
-    rule = AllOf(tuple(Higher(task, NOGRL, GRL) for task in ("t", "u")))
-    assert rule.words.endswith("lies wholly above 0 on t and u")
+    rule = AllOf(tuple(Higher(task, NOGRL, GRL, 0.1) for task in ("t", "u")))
+    assert rule.words.endswith("lies wholly above 10.0 points on t and u")
+
+
+def test_a_pair_that_the_leaderboard_corrects_for_many_methods_is_judged_as_there():
+    rows = seeds("nogrl", 0.80, 0.81, 0.82) + seeds("dann", 0.78, 0.80, 0.80)
+    others = [each for number in range(9) for each in seeds(f"other{number}", 0.6, 0.7 + number / 100, 0.5)]
+    assert judge(Higher("t", NOGRL, GRL), rows).outcome is Outcome.REPRODUCED
+    verdict = judge(Higher("t", NOGRL, GRL), rows + others)
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert "not told apart" in verdict.evidence
+
+
+def test_what_gave_way_to_newer_rows_on_the_leaderboard_is_not_judged():
+    rows = [{**each, "key": f"old{at}"} for at, each in enumerate(seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.5))]
+    newer = [{**each, "key": f"new{at}", "created": "2026"} for at, each in enumerate(rows)]
+    verdict = Higher("t", NOGRL, GRL).judge(Evidence(rows, Leaderboard(pd.DataFrame(rows + newer))))
+    assert verdict.outcome is Outcome.NOT_TESTABLE
+    assert "newer rows" in verdict.evidence
 
 
 # ------------------------------------------------------------------------------------------- the studies
@@ -303,7 +333,7 @@ def test_every_claim_and_table_of_a_study_reads_cells_that_its_experiments_plan(
             for _, task in table.columns:
                 assert line.of.rows(task, results[table.experiment])
     for claim in study.claims:
-        verdict = claim.rule.judge(results[claim.experiment])
+        verdict = judge(claim.rule, results[claim.experiment])
         assert "no row is stored" not in verdict.evidence, claim.quote
     for picture in study.pictures:
         assert picture.experiment in found.by_experiment
@@ -348,7 +378,7 @@ def test_a_page_names_missing_data_without_this_machines_folders(tmp_path):
 def test_a_page_says_once_how_much_of_the_data_its_tasks_had(tmp_path):
     found = planned.plan_study(PAPERS["nogrl"](Here(tmp_path, lambda backbone: True)), 0.1, (0,), *[tmp_path] * 3)
     rows = [row("dann", 0.8, task=task, partial="2 of 9 pictures") for task in ("first", "second", "first")]
-    text = page.markdown(found, dict.fromkeys(found.by_experiment, rows), {})
+    text = page.markdown(found, dict.fromkeys(found.by_experiment, rows), Leaderboard(pd.DataFrame(rows)), {})
     assert [line for line in text.splitlines() if "Partial" in line] == [
         "- Partial data: 2 of 9 pictures (first, second)."
     ]

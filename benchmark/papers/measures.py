@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from dabench.core import ALL, DabenchError
-from dabench.evaluation import statistics
+from dabench.evaluation import statistics, tables
+from dabench.evaluation.leaderboard import Leaderboard
 from dabench.results import store
 
 Row = Mapping[str, Any]
@@ -185,17 +187,43 @@ class Of:
         return quantity(values, _error(found[0], measure), self.missing(task, rows))
 
 
-def shared_seeds(one: Mapping[int, Row], other: Mapping[int, Row], both: str) -> list[int]:
-    """The seeds that two sets of rows share; raises DabenchError where there are none."""
-    if seeds := sorted(one.keys() & other.keys()):
-        return seeds
-    raise DabenchError(f"{both} share no seed")
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The rows of an experiment, and the leaderboard of the whole folder, which says what differs."""
+
+    rows: Sequence[Row]
+    board: Leaderboard
+
+    def entries(self, first: tuple[str, Of], second: tuple[str, Of]) -> tuple[int, int]:
+        """The numbers in `board.entries` of two variants, each on its task, under conditions as alike as there are.
+
+        Raises DabenchError where no row of one stands on the leaderboard.
+        """
+        one, other = self._entries(*first), self._entries(*second)
+        groups = {at: tuple(self.board.entries.loc[at, tables.GROUP]) for at in {*one, *other}}
+
+        def unlike(pair: tuple[int, int]) -> int:
+            return sum(mine != yours for mine, yours in zip(*(groups[at] for at in pair), strict=True))
+
+        return min(product(one, other), key=unlike)
+
+    def _entries(self, task: str, of: Of) -> list[int]:
+        keys = {row["key"] for row in of.rows(task, self.rows).values()}
+        if numbers := self.board.entries_of(keys):
+            return numbers
+        raise DabenchError(f"{of} on {task}: the leaderboard shows newer rows of it than those that this study planned")
+
+    def mean(self, entry: int) -> float:
+        """The mean accuracy of an entry of the leaderboard."""
+        return float(self.board.entries.at[entry, "mean"])
 
 
 def difference(task: str, first: Of, second: Of, rows: Sequence[Row], measure: Measure = ACCURACY) -> Quantity:
     """The first variant's measure less the second's, paired by seed; raises DabenchError where no seed is shared."""
     one, other = first.rows(task, rows), second.rows(task, rows)
-    seeds = shared_seeds(one, other, f"{first} and {second} on {task}")
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
+        raise DabenchError(f"{first} and {second} on {task} share no seed")
     values = [measure.of(one[seed]) - measure.of(other[seed]) for seed in seeds]
     error = math.hypot(_error(one[seeds[0]], measure), _error(other[seeds[0]], measure))
     return quantity(values, error, first.missing(task, rows) + second.missing(task, rows))

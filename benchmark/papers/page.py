@@ -13,13 +13,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 from dabench.core import DabenchError
+from dabench.evaluation.leaderboard import Leaderboard
 from dabench.papers import measures
-from dabench.papers.measures import Row
+from dabench.papers.measures import Evidence, Row
 from dabench.papers.pictures import caption_of, cell_of
 from dabench.papers.planned import PlannedStudy, rows_of, stored_rows
 from dabench.papers.rules import Judgement, NotHere, Outcome
 from dabench.papers.study import Claim, Table
 from dabench.report import curves
+from dabench.report.markdown import load
+from dabench.results import provenance
 
 _NONE = "-"
 _SHORT = {
@@ -51,17 +54,20 @@ def write(planned: PlannedStudy, data: Path, cache: Path, results: Path) -> tupl
             curves.write(results, drawn, stored.values())
         cells = {picture: cell_of(picture, planned, stored) for picture in planned.study.pictures}
         shown = {picture.file: caption_of(page.parent / picture.file, cell) for picture, cell in cells.items() if cell}
-        text = markdown(planned, rows, {file: words for file, words in shown.items() if words})
+        board = Leaderboard(load(results), stale=provenance.age(results).stale)
+        text = markdown(planned, rows, board, {file: words for file, words in shown.items() if words})
         page.write_text(text)
     except OSError as error:
         raise DabenchError(f"cannot write {error.filename}: {error.strerror}; choose another with --results") from error
     return text, page
 
 
-def markdown(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], shown: Mapping[str, str]) -> str:
-    """The page from the rows of each experiment; `shown` maps picture files to their captions."""
+def markdown(
+    planned: PlannedStudy, rows: Mapping[str, Sequence[Row]], board: Leaderboard, shown: Mapping[str, str]
+) -> str:
+    """The page from the rows of each experiment and the board of all; `shown` maps picture files to their captions."""
     study = planned.study
-    judged = [(claim, study.judge(claim, rows[claim.experiment])) for claim in study.claims]
+    judged = [(claim, study.judge(claim, Evidence(rows[claim.experiment], board))) for claim in study.claims]
     return "\n".join(
         [
             f"# {study.title}\n",

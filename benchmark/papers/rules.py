@@ -1,8 +1,9 @@
-"""Rules that judge a claim by rows: plain values, each a pure function from rows to an outcome and its evidence.
+"""Rules that judge a claim by rows: plain values, each a pure function from evidence to an outcome and its words.
 
-A rule looks at one task; `AllOf` and `AnyOf` join rules. The interval of a quantity wholly on the claimed side of the
-claimed number reproduces the claim, wholly on the other side it contradicts it; an interval that covers the number
-leaves it undecided.
+A rule looks at one task; `AllOf` and `AnyOf` join rules. That one accuracy is above another is said by the
+leaderboard's test of a difference, so that no paper's page disagrees with it. Where a number is claimed, the interval
+of the quantity wholly on the claimed side reproduces the claim, wholly on the other side it contradicts it; an interval
+that covers the number leaves it undecided.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-import numpy as np
-
 from dabench.core import DabenchError
-from dabench.evaluation import statistics
+from dabench.evaluation.comparison import Difference, Verdict
 from dabench.papers.measures import (
     ACCURACY,
     OUTSIDE,
+    Evidence,
     Measure,
     Of,
     OutsideRegime,
@@ -27,9 +27,6 @@ from dabench.papers.measures import (
     Row,
     difference,
     points,
-    quantity,
-    right,
-    shared_seeds,
 )
 
 
@@ -52,12 +49,12 @@ class Judgement:
 
 
 class Rule(Protocol):
-    """How a claim is judged: `words` states the rule, `judge` applies it."""
+    """How a claim is judged: `words` states the rule, `judge` applies it to the rows of an experiment."""
 
     @property
     def words(self) -> str: ...
 
-    def judge(self, rows: Sequence[Row]) -> Judgement: ...
+    def judge(self, evidence: Evidence) -> Judgement: ...
 
 
 @dataclass(frozen=True)
@@ -122,9 +119,32 @@ def _unjudged(error: DabenchError) -> Judgement:
     return Judgement(Outcome.OUTSIDE if isinstance(error, OutsideRegime) else Outcome.NOT_TESTABLE, str(error))
 
 
+def told_apart(found: Difference, missing: int, said: str) -> Judgement:
+    """Whether the first is above the second by the leaderboard's test."""
+    evidence = f"{said} {_signed(found)}"
+    if missing:
+        return Judgement(Outcome.NOT_TESTABLE, f"{evidence}: {missing} of its cells not run")
+    match found.verdict:
+        case Verdict.BETTER:
+            return Judgement(Outcome.REPRODUCED, evidence)
+        case Verdict.WORSE:
+            return Judgement(Outcome.CONTRADICTED, f"{evidence}: the other way round")
+        case Verdict.TIED:
+            return Judgement(Outcome.UNDECIDED, f"{evidence}: not told apart")
+    return Judgement(Outcome.NOT_TESTABLE, f"{evidence}: one seed, and a verdict takes two")
+
+
+def _signed(found: Difference) -> str:
+    """A difference in points with its interval, the seeds that both share, and its p."""
+    if math.isnan(found.p):
+        return f"{points(found.mean)} (n={found.n})"
+    inside = "" if math.isnan(found.ci) else f" [{points(found.mean - found.ci)}, {points(found.mean + found.ci)}]"
+    return f"{points(found.mean)}{inside} (n={found.n}, p {'< 0.001' if found.p < 0.001 else f'= {found.p:.2g}'})"
+
+
 @dataclass(frozen=True)
 class Higher:
-    """The first variant is above the second by more than `by` (a fraction)."""
+    """The first variant is above the second, by more than `by` (a fraction) where a number is claimed."""
 
     task: str
     first: Of
@@ -134,17 +154,32 @@ class Higher:
 
     @property
     def words(self) -> str:
+        if self._tested:
+            return f"{self.first} is better than {self.second} by the leaderboard's test of a difference"
         margin = f"above {points(self.by)} points" if self.by else "above 0"
         return f"the interval of {self.first} less {self.second} ({self.measure.name}) lies wholly {margin}"
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
+    @property
+    def _tested(self) -> bool:
+        return not self.by and self.measure is ACCURACY
+
+    def judge(self, evidence: Evidence) -> Judgement:
         try:
-            found = difference(self.task, self.first, self.second, rows, self.measure)
-            means = [each.measured(self.task, rows, self.measure).mean for each in (self.first, self.second)]
+            if self._tested:
+                return self._by_test(evidence)
+            found = difference(self.task, self.first, self.second, evidence.rows, self.measure)
+            means = [each.measured(self.task, evidence.rows, self.measure).mean for each in (self.first, self.second)]
         except DabenchError as error:
             return _unjudged(error)
         sides = f"{self.first} {points(means[0])}, {self.second} {points(means[1])}"
         return judged(found, self.by, above=True, evidence=f"{self.task}: {sides}, difference {found}")
+
+    def _by_test(self, evidence: Evidence) -> Judgement:
+        entries = evidence.entries((self.task, self.first), (self.task, self.second))
+        first, second = (evidence.mean(entry) for entry in entries)
+        missing = sum(each.missing(self.task, evidence.rows) for each in (self.first, self.second))
+        said = f"{self.task}: {self.first} {points(first)}, {self.second} {points(second)}, difference"
+        return told_apart(evidence.board.difference(*entries), missing, said)
 
 
 @dataclass(frozen=True)
@@ -162,13 +197,13 @@ class Below:
         side = "above" if self.above else "below"
         return f"the interval of {self.of} ({self.measure.name}) lies wholly {side} {points(self.limit)}"
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
+    def judge(self, evidence: Evidence) -> Judgement:
         try:
-            found = self.of.measured(self.task, rows, self.measure)
+            found = self.of.measured(self.task, evidence.rows, self.measure)
         except DabenchError as error:
             return _unjudged(error)
-        evidence = f"{self.task}: {self.of} {self.measure.name} {found}"
-        return judged(found, self.limit, above=self.above, evidence=evidence)
+        said = f"{self.task}: {self.of} {self.measure.name} {found}"
+        return judged(found, self.limit, above=self.above, evidence=said)
 
 
 @dataclass(frozen=True)
@@ -182,29 +217,29 @@ class BestOf:
     @property
     def words(self) -> str:
         return (
-            f"among {_listed(self.among)}, the interval of the best of {_listed(self.winners, 'or')} less the best of "
-            "the others lies wholly above 0"
+            f"among {_listed(self.among)}, the best of {_listed(self.winners, 'or')} is better than the best of the "
+            "others by the leaderboard's test of a difference"
         )
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
+    def judge(self, evidence: Evidence) -> Judgement:
         try:
-            found = {each: each.measured(self.task, rows) for each in self.among}
+            found = {each: each.measured(self.task, evidence.rows) for each in self.among}
             winner, other = (
                 max((each for each in found if (each in self.winners) is won), key=lambda each: found[each].mean)
                 for won in (True, False)
             )
-            gain = difference(self.task, winner, other, rows)
+            gain = evidence.board.difference(*evidence.entries((self.task, winner), (self.task, other)))
         except DabenchError as error:
             return _unjudged(error)
-        evidence = f"{self.task}: " + ", ".join(f"{each} {points(its.mean)}" for each, its in found.items())
+        said = f"{self.task}: " + ", ".join(f"{each} {points(its.mean)}" for each, its in found.items())
         if why := _lacking(found.values(), interval=False):
-            return Judgement(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
-        return judged(gain, 0, above=True, evidence=f"{evidence}; {winner} less {other}: {gain}")
+            return Judgement(Outcome.NOT_TESTABLE, f"{said}: {why}")
+        return told_apart(gain, 0, f"{said}; {winner} less {other}:")
 
 
 @dataclass(frozen=True)
 class NoneLower:
-    """No other task's accuracy is below this one's by more than the noise: the worst place of a curve.
+    """No other task's accuracy is told apart below this one's: the worst place of a curve.
 
     The tasks show the same test images behind different cameras: differences are paired by seed and by image.
     """
@@ -216,36 +251,34 @@ class NoneLower:
     @property
     def words(self) -> str:
         return (
-            f"no other point of the curve has {self.of} below its accuracy here by an interval wholly below 0 (the "
-            "same test pictures, paired), and the untouched end is above it in the same sense"
+            f"at no other point of the curve is {self.of} worse than here by the leaderboard's test of a difference "
+            "(the same test pictures, paired), and at the untouched end it is better"
         )
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
+    def judge(self, evidence: Evidence) -> Judgement:
         try:
-            here = self.of.measured(self.task, rows)
-            elsewhere = {task: self.of.measured(task, rows) for task in self.others}
-            gains = {task: self._gain(task, rows) for task in self.others}
+            known = {task: self.of.measured(task, evidence.rows) for task in (self.task, *self.others)}
+            gains = {task: self._gain(task, evidence) for task in self.others}
         except DabenchError as error:
             return _unjudged(error)
         worst, untouched = min(gains, key=lambda task: gains[task].mean), self.others[0]
-        evidence = f"{self.task} {here}; lowest elsewhere {worst} {elsewhere[worst]}, difference {gains[worst]}; "
-        evidence += f"{untouched} {elsewhere[untouched]}"
-        if why := _lacking([here, *elsewhere.values()]) or _lacking(gains.values(), interval=False):
-            return Judgement(Outcome.NOT_TESTABLE, f"{evidence}: {why}")
-        if gains[worst].high < 0 or gains[untouched].high < 0:
-            return Judgement(Outcome.CONTRADICTED, evidence)
-        return Judgement(Outcome.REPRODUCED if gains[untouched].low > 0 else Outcome.UNDECIDED, evidence)
+        said = f"{self.task} {known[self.task]}; lowest elsewhere {worst} {known[worst]}, difference "
+        said += f"{_signed(gains[worst])}; {untouched} {known[untouched]}"
+        if why := _lacking(known.values()):
+            return Judgement(Outcome.NOT_TESTABLE, f"{said}: {why}")
+        verdicts = {task: gain.verdict for task, gain in gains.items()}
+        if Verdict.UNTESTED in verdicts.values():
+            return Judgement(Outcome.NOT_TESTABLE, f"{said}: one seed, and a verdict takes two")
+        if Verdict.WORSE in verdicts.values():
+            return Judgement(Outcome.CONTRADICTED, said)
+        return Judgement(Outcome.REPRODUCED if verdicts[untouched] is Verdict.BETTER else Outcome.UNDECIDED, said)
 
-    def _gain(self, task: str, rows: Sequence[Row]) -> Quantity:
+    def _gain(self, task: str, evidence: Evidence) -> Difference:
         """The accuracy on the other task less that here."""
-        there, here = self.of.rows(task, rows), self.of.rows(self.task, rows)
-        seeds = shared_seeds(there, here, f"{self.of} on {task} and {self.task}")
-        values = [there[seed]["accuracy"] - here[seed]["accuracy"] for seed in seeds]
-        first, second = there[seeds[0]], here[seeds[0]]
-        if first["truth"] != second["truth"]:
+        there, here = (next(iter(self.of.rows(each, evidence.rows).values())) for each in (task, self.task))
+        if there["truth"] != here["truth"]:
             raise DabenchError(f"{task} and {self.task} do not score the same test images")
-        errors = statistics.paired_image_errors(np.array([right(first), right(second)], dtype=float))
-        return quantity(values, errors[0, 1])
+        return evidence.board.difference(*evidence.entries((task, self.of), (self.task, self.of)))
 
 
 @dataclass(frozen=True)
@@ -255,7 +288,7 @@ class NotHere:
     reason: str
     words: str = "none: nothing that is stored bears on it"
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
+    def judge(self, evidence: Evidence) -> Judgement:
         return Judgement(Outcome.NOT_TESTABLE, self.reason)
 
 
@@ -269,8 +302,8 @@ class AllOf:
     def words(self) -> str:
         return _joined(self.rules, " and ")
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
-        return _first_of((Outcome.CONTRADICTED, *_OPEN, Outcome.REPRODUCED), self.rules, rows)
+    def judge(self, evidence: Evidence) -> Judgement:
+        return _first_of((Outcome.CONTRADICTED, *_OPEN, Outcome.REPRODUCED), self.rules, evidence)
 
 
 @dataclass(frozen=True)
@@ -283,16 +316,16 @@ class AnyOf:
     def words(self) -> str:
         return _joined(self.rules, " or ")
 
-    def judge(self, rows: Sequence[Row]) -> Judgement:
-        return _first_of((Outcome.REPRODUCED, *_OPEN, Outcome.CONTRADICTED), self.rules, rows)
+    def judge(self, evidence: Evidence) -> Judgement:
+        return _first_of((Outcome.REPRODUCED, *_OPEN, Outcome.CONTRADICTED), self.rules, evidence)
 
 
 _OPEN = (Outcome.OUTSIDE, Outcome.NOT_TESTABLE, Outcome.UNDECIDED)
 
 
-def _first_of(order: Sequence[Outcome], rules: Sequence[Rule], rows: Sequence[Row]) -> Judgement:
+def _first_of(order: Sequence[Outcome], rules: Sequence[Rule], evidence: Evidence) -> Judgement:
     """The first outcome in the order that a rule came to, with the evidence of all."""
-    judgements = [rule.judge(rows) for rule in rules]
+    judgements = [rule.judge(evidence) for rule in rules]
     outcome = min((each.outcome for each in judgements), key=order.index)
     return Judgement(outcome, "; ".join(dict.fromkeys(each.evidence for each in judgements)))
 
