@@ -24,6 +24,7 @@ from dabench.papers.study import (
     Table,
     TableLine,
 )
+from dabench.report.pictures import caption
 from dabench.run import sweep
 from dabench.run.plan import Environment
 
@@ -443,6 +444,14 @@ def test_a_study_runs_end_to_end_and_its_files_are_the_same_bytes_again(tmp_path
     assert written() == first
     (results / "reproductions" / "tiny.png").unlink()
     assert written() == first
+    said: list[str] = []
+    ready = [pictures.of_embedded_tasks(results, place, said.append, draw=draw, every=False) for draw in (False, True)]
+    assert ready[0] == {}
+    ((name, content),) = ready[1].items()
+    assert name == f"reproductions/adapternet-{task}.png"
+    assert caption(content).startswith(f"{task}: original, behind the camera, after the adapter; ")
+    assert pictures.of_embedded_tasks(results, place, said.append, draw=True, every=False) == ready[1]
+    assert len(said) == 1  # the second time it was there
     with pytest.raises(DabenchError, match="no paper"):
         studies.study(replace(study).name, data)
 

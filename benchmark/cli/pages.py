@@ -79,11 +79,20 @@ def report(
 def _write_site(site: Path, results: Path, data: Path, cache: Path, *, pictures: bool) -> None:
     from dabench.report import site as sites
 
-    made = sites.build(results, data, cache, private=pictures)
+    adapted = _adapted(results, data, cache, draw=True, every=pictures)
+    made = sites.build(results, data, cache, private=pictures, adapted=adapted)
     screen.set_aside(results)
     sites.write(site, made)
     size = sum(map(len, made.values())) / 1e6
     screen.say(f"{site / 'index.html'}: {len(made)} files, {size:.1f} MB; open it in a browser")
+
+
+def _adapted(results: Path, data: Path, cache: Path, *, draw: bool, every: bool) -> dict[str, bytes]:
+    """Pictures before and after adaptation: those in the cache, and with `draw` those that can be made."""
+    from dabench.papers import pictures
+
+    place, _ = options.place("cpu", None, 1, data, cache)
+    return pictures.of_embedded_tasks(results, place, screen.warn, draw=draw, every=every)
 
 
 def _rows(format: Format, results: Path) -> pd.DataFrame:
@@ -133,7 +142,8 @@ def serve(
     def build() -> dict[str, bytes]:
         from dabench.report import site  # slow to import, so beside a server that answers already
 
-        return site.build(results, data, cache, private=pictures)
+        adapted = _adapted(results, data, cache, draw=False, every=pictures)
+        return site.build(results, data, cache, private=pictures, adapted=adapted)
 
     server = serving.server(build, lambda: serving.version(results), port)
     screen.say(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C")

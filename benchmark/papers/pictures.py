@@ -1,19 +1,21 @@
-"""The pictures of a study: originals, the same behind a camera, and the same after the adapter."""
+"""Pictures as they are, behind a camera and after the adapter: those of a study, and those that a site may show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dabench import registry
-from dabench.core import DabenchError
+from dabench.core import ALL, DabenchError
+from dabench.files import named_errors, replacing
 from dabench.papers.measures import Row
 from dabench.papers.planned import PlannedStudy, stored_rows
 from dabench.papers.study import PictureGrid
-from dabench.run.plan import Environment, Planned
+from dabench.results import store
+from dabench.run.plan import Cell, Environment, Planned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +35,7 @@ def draw(planned: PlannedStudy, place: Environment, results: Path) -> None:
         cell, file = cell_of(picture, planned, stored), results / "reproductions" / picture.file
         if cell is None or caption_of(file, cell):
             continue
-        grid, caption = adapted_grid(cell, place)
+        grid, caption = adapted_grid(cell.cell, cell.identity["task"], place)
         facts = PngInfo()
         facts.add_text("cell", cell.key)
         facts.add_text("caption", caption)
@@ -64,15 +66,66 @@ def caption_of(file: Path, cell: Planned) -> str:
     return facts["caption"] if facts.get("cell") == cell.key else ""
 
 
-def adapted_grid(planned: Planned, place: Environment) -> tuple[Image, str]:
+def of_embedded_tasks(
+    results: Path, place: Environment, say: Callable[[str], None], *, draw: bool, every: bool
+) -> dict[str, bytes]:
+    """PNGs for a site, by file name: of each camera task whose pictures dabench makes and AdapterNet has a result on.
+
+    The newest cell of seed 0 with every label is adapted anew, which takes as long as it took, and the picture is kept
+    in the cache under the cell's key; without `draw` only those kept are given. `every` adds the tasks on CIFAR-10,
+    whose licence is not stated. `say` hears what is being drawn, and why a picture cannot be.
+    """
+    rows = store.load(results, ["key", "task", "variant", "seed", "labels", "status", "created"]).to_pylist()
+    wanted = {"variant": "adapternet", "seed": 0, "labels": ALL, "status": "ok"}
+    newest: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: row["created"] or ""):
+        if all(row[name] == value for name, value in wanted.items()):
+            newest[row["task"]] = row["key"]
+    found = {}
+    for name, task in registry.known_tasks().items():
+        may_show = task.datasets == () or (every and tuple(task.datasets) == ("cifar10",))
+        if name not in newest or task.camera is None or task.folders or not may_show:
+            continue
+        file = place.cache / "pictures" / f"{newest[name]}.png"
+        if draw and not file.is_file():
+            try:
+                _draw_stored(name, newest[name], file, results, place, say)
+            except DabenchError as error:
+                say(f"no picture of adapternet on {name}: {error}")
+        if file.is_file():
+            found[f"reproductions/adapternet-{name}.png"] = file.read_bytes()
+    return found
+
+
+def _draw_stored(
+    name: str, key: str, file: Path, results: Path, place: Environment, say: Callable[[str], None]
+) -> None:
+    """Adapts the stored cell of that key anew and keeps its picture."""
+    from PIL.PngImagePlugin import PngInfo
+
+    from dabench.run import export
+
+    stored = export.find(f"{name}/adapternet", results, 0, key)
+    task = registry.task(name)
+    task.protocol(stored.cell.protocol)  # before any training
+    say(f"drawing what adapternet gives back on {name}; kept for the next time")
+    grid, caption = adapted_grid(stored.cell, name, place)
+    facts = PngInfo()
+    facts.add_text("caption", caption)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with named_errors(file, "--cache"), replacing(file) as unfinished:
+        grid.save(unfinished, "png", pnginfo=facts, optimize=True)
+
+
+def adapted_grid(cell: Cell, name: str, place: Environment) -> tuple[Image, str]:
     """Adapts the cell anew; pictures as they are, behind the camera and adapted, a line each, with a caption."""
     import torch
 
     from dabench.run.cell import adapt
 
-    run = adapt(planned.cell, place, lambda stage, step, steps, loss: None)
-    task = registry.sized(registry.task(planned.cell.task), planned.cell.image_size)
-    domains = task.read(place.data, place.cache, task.protocol(planned.cell.protocol))
+    run = adapt(cell, place, lambda stage, step, steps, loss: None)
+    task = registry.sized(registry.task(cell.task), cell.image_size)
+    domains = task.read(place.data, place.cache, task.protocol(cell.protocol))
     shown = _one_a_class(domains.target_test.labels)
     originals, seen = (np.asarray(domain.images[shown]) for domain in (domains.source_test, domains.target_test))
     with torch.no_grad():
@@ -80,7 +133,7 @@ def adapted_grid(planned: Planned, place: Environment) -> tuple[Image, str]:
         given = run.adapted.get_submodule("adapter")(inside).clamp(0, 1).mul(255).round().byte().cpu().numpy()
     away, back = (_distance(images, originals) for images in (seen, given))
     caption = (
-        f"{planned.identity['task']}: original, behind the camera, after the adapter; the mean distance of a value to "
+        f"{name}: original, behind the camera, after the adapter; the mean distance of a value to "
         f"the original's (of 255) over the pictures shown goes from {away:.0f} to {back:.0f}"
     )
     return _grid((originals, seen, given)), caption

@@ -132,7 +132,7 @@ def svg(drawn: Curve, found: Sequence[CurveLine]) -> str:
                 if not math.isnan(halves[0]):
                     axes.axhspan(means[0] - halves[0], means[0] + halves[0], color="grey", alpha=0.15, linewidth=0)
                 continue
-            look = {"color": "grey", "linestyle": ":"} if line.name == _BASELINE else {}
+            look: dict[str, Any] = {"color": "grey", "linestyle": ":"} if line.name == _BASELINE else {}
             (stroke,) = axes.plot(places, means, marker="o", markersize=3, linewidth=1.2, label=line.name, **look)
             axes.fill_between(places, means - halves, means + halves, color=stroke.get_color(), alpha=0.15, linewidth=0)
         if even:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ KINDS = ("svg", "png", "pdf")
 WIDTH = 6.9  # inches: a page of two columns; a column is 3.3
 NARROW = 5.0  # below which a legend stands under the axes
 SMALL = 7  # points of a name beside a mark
-_STYLE = {"svg.hashsalt": "dabench", "svg.fonttype": "none", "pdf.fonttype": 42}
+_STYLE: dict[Any, Any] = {"svg.hashsalt": "dabench", "svg.fonttype": "none", "pdf.fonttype": 42}
 _BESIDE = ((4, 3, "left"), (-4, 3, "right"), (4, -9, "left"), (-4, -9, "right"))  # points from the mark
 
 
@@ -50,21 +50,24 @@ def height_for(width: float) -> float:
     return 0.65 * width if width >= NARROW else 1.25 * width
 
 
-def labelled(axes: Axes, across: str, up: str, title: str) -> None:
+def labelled(figure: Figure, axes: Axes, across: str, up: str, title: str) -> None:
     """The axes' names and the title, which is broken where the figure is narrow."""
-    if axes.figure.get_figwidth() >= NARROW:
+    if figure.get_figwidth() >= NARROW:
         axes.set_xlabel(across, fontsize=8)
     else:
-        axes.figure.supxlabel(across, fontsize=8)  # which may be longer than the axes
+        figure.supxlabel(across, fontsize=8)  # which may be longer than the axes
     axes.set_ylabel(up, fontsize=8)
     axes.set_title(title.replace(" (", "\n(", 1), fontsize=8)
 
 
 def legend(figure: Figure) -> None:
     """The legend beside the axes, or below them where there is no room."""
-    wide = figure.get_figwidth() >= NARROW
-    where = "outside right upper" if wide else "outside lower center"
-    figure.legend(fontsize=SMALL, frameon=False, loc=where, ncols=1 if wide else 2)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    look: dict[str, Any] = {"fontsize": SMALL, "frameon": False}
+    if figure.get_figwidth() >= NARROW:
+        figure.legend(handles, names, loc="outside right upper", **look)
+    else:
+        figure.legend(handles, names, loc="outside lower center", ncols=2, **look)
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> list[str]:

@@ -107,7 +107,10 @@ def labels(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
     for index, (method, pairs_of) in enumerate(curves.items()):
         # Side by side, so that no interval hides another.
         at = np.arange(len(budgets)) + 0.5 * ((index + 0.5) / len(curves) - 0.5)
-        look = {"color": _HUES[index % len(_HUES)], "linestyle": _STROKES[index // len(_HUES) % len(_STROKES)]}
+        look: dict[str, Any] = {
+            "color": _HUES[index % len(_HUES)],
+            "linestyle": _STROKES[index // len(_HUES) % len(_STROKES)],
+        }
         marker = list(MARKERS.values())[index % len(MARKERS)]
         mean, half = pairs_of.T
         has = ~np.isnan(mean)
@@ -116,7 +119,7 @@ def labels(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
         )
     names = ["all" if count < 0 else str(count) for count in budgets]
     axes.set_xticks(range(len(budgets)), names)
-    labelled(axes, "target labels a class", "target accuracy, %", f"{task} ({where})")
+    labelled(figure, axes, "target labels a class", "target accuracy, %", f"{task} ({where})")
     legend(figure)
     _levels(axes, _telling(level))
     words = [overtaking(board, entries, method) for method in sorted(budgeted["method"].unique())]
@@ -203,21 +206,20 @@ def cost(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
     axes.step(front["seconds"], 100 * front["mean"], where="post", color="#bbbbbb", linewidth=1, zorder=0)
     for setting in (setting for setting in Setting if setting in set(shown["setting"])):
         inside, look = shown[shown["setting"] == setting], LOOKS[setting]
-        half = 100 * np.nan_to_num(inside["ci"])
         axes.errorbar(
-            *(inside["seconds"], 100 * inside["mean"], half),
-            **{
-                "fmt": MARKERS[look.shape],
-                "color": look.light,
-                "markersize": 4,
-                "elinewidth": 0.6,
-                "ecolor": f"{look.light}73",
-                "label": str(setting),
-            },
+            inside["seconds"],
+            100 * inside["mean"],
+            100 * np.nan_to_num(inside["ci"]),
+            fmt=MARKERS[look.shape],
+            color=look.light,
+            markersize=4,
+            elinewidth=0.6,
+            ecolor=f"{look.light}73",
+            label=str(setting),
         )
     axes.set_xscale("log")
     axes.margins(0.12, 0.05)
-    labelled(axes, "adaptation, s (at least 0.1)", "target accuracy, %", f"{task} ({where})")
+    labelled(figure, axes, "adaptation, s (at least 0.1)", "target accuracy, %", f"{task} ({where})")
     legend(figure)
     first = shown.sort_values(["front", "mean", "method"], ascending=[False, False, True], kind="stable")
     nameless = name_points(axes, [(line.seconds, 100 * line.mean, line.method) for line in first.itertuples()])
@@ -262,7 +264,7 @@ def mean_ranks(ranking: Ranking, width: float = WIDTH) -> Plot:
     axes.set_yticks(height, table["method"])
     axes.set_ylim(len(table) - 0.4, -0.6)
     words = "mean rank, 1 is best\n(95 % interval over families, tasks and seeds)"
-    labelled(axes, words, "", f"{ranking.setting}, {len(ranking.shared)} tasks")
+    labelled(figure, axes, words, "", f"{ranking.setting}, {len(ranking.shared)} tasks")
     lines = [
         [line.method, f"{line.rank:.2f}", f"{line.rank_low:.2f}", f"{line.rank_high:.2f}"]
         for line in table.itertuples()
@@ -345,7 +347,7 @@ def validators(board: Leaderboard, family: str, width: float = WIDTH) -> Plot:
         axes.barh(at, 100 * inside, height=0.8 / len(settings), color=LOOKS[setting].light, label=str(setting))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    labelled(axes, "accuracy lost against the best checkpoint, points", "", family)
+    labelled(figure, axes, "accuracy lost against the best checkpoint, points", "", family)
     legend(figure)
     lines = [
         [line.setting, line.validator, f"{100 * line.regret:.1f}", f"{line.over_checkpoints:.2f}", str(line.runs)]

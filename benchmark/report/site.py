@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,7 @@ from dabench.results import provenance, store
 from dabench.results.provenance import TODAY, Age
 
 ASSETS = Path(__file__).parent / "assets"
+_NONE: Mapping[str, bytes] = MappingProxyType({})
 _PREDICTED = ["key", "n_test", "predictions", "predictions_before", "truth"]
 
 
@@ -100,8 +102,13 @@ def _script(place: str, value: Any) -> bytes:
     return f"{place}={text};\n".encode()
 
 
-def build(results: Path, data: Path, folder: Path, *, private: bool = False) -> dict[str, bytes]:
-    """The site of a results folder; `private` shows pictures too whose licence keeps them on one's own machine."""
+def build(
+    results: Path, data: Path, folder: Path, *, private: bool = False, adapted: Mapping[str, bytes] = _NONE
+) -> dict[str, bytes]:
+    """The site of a results folder; `private` shows pictures too whose licence keeps them on one's own machine.
+
+    `adapted` are pictures before and after adaptation, to stand beside those of the results folder.
+    """
     rows = load(results)
     if rows.empty:
         raise DabenchError(f"no rows in {results}; start with `dabench run`, or name the folder with --results")
@@ -113,7 +120,7 @@ def build(results: Path, data: Path, folder: Path, *, private: bool = False) -> 
         tasks=tasks,
         references=registry.references(),
         sprites=pictures.sprites(tasks.values(), data, folder, every=private),
-        figures=pictures.figures(results),
+        figures={**adapted, **pictures.figures(results)},
         papers=front.papers(results),
     )
     pieces = (table.to_pandas() for table in store.tables(results, _PREDICTED))

@@ -21,7 +21,7 @@ function pictures() {
   const [made, curves] = [part("reproductions/"), part("curves/")];
   return [h("h1", {}, "Pictures"),
     h("p", { class: "soft" }, "Methods that repair the pictures before the classifier sees them: the original, what the camera makes of it, and what the adapter gives back."),
-    made.length ? h("div", { class: "plots pictures" }, made.map(picture)) : none("pictures", "dabench reproduce adapternet"),
+    made.length ? h("div", { class: "plots pictures" }, made.map(picture)) : none("pictures", "dabench run --tasks quick --methods adapternet"),
     h("h2", {}, "Curves"),
     curves.length ? h("div", { class: "plots curves" }, curves.map(curve)) : none("curves", "dabench curve imagenet-rotated")];
 }
