@@ -22,6 +22,7 @@ from dabench.models import own
 from dabench.models.networks import classifying_layer, size_of, timm_network
 from dabench.nn import Classifier, InputAdapted
 from dabench.results import store
+from dabench.results.row import GROUP
 from dabench.run import cell
 from dabench.run.images import predict
 from dabench.run.plan import Cell, Environment, Start
@@ -29,7 +30,7 @@ from dabench.run.task_data import labels_of
 
 _PROVED = 16  # test images on which the saved model must answer as the adapted one
 _ALIKE = 1e-3  # of the largest logit: another process may sum in another order
-_CHOICES = ("protocol", "backbone", "image_size", "budget", "labels", "target_images", "start", "stream", "frozen")
+_CHOICES = tuple(name for name in GROUP if name != "family")  # the conditions of a cell beside its task
 
 
 @dataclass(frozen=True)
