@@ -6,6 +6,9 @@ name needs the brackets of `name[angle=90]`; folders of earlier versions that ha
 A row lands the moment its cell ends. A reader never sees half a file and changes none: a file that it cannot read it
 names and leaves out, so that its cells run again, and who then writes their rows sets it aside. Several sweeps may
 write into one folder.
+
+Processes that share a folder over a network, where locks may not hold, write parts: each its own file beside the
+method's, without a lock. Readers take the parts with it, and `merge_parts` puts them into it.
 """
 
 from __future__ import annotations
@@ -88,10 +91,11 @@ def check_writable(results: Path) -> None:
         ) from error
 
 
-def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write(results: Path, rows: Sequence[Mapping[str, Any]], *, part: str = "") -> None:
     """Adds rows, each replacing the row of the same key; all of a file's rows land at once or not at all.
 
-    A column left out takes its default. Columns that a newer version wrote stay.
+    A column left out takes its default. Columns that a newer version wrote stay. With `part` they land in files of
+    that name, which one process alone writes, and no lock is taken.
     Raises DabenchError when the folder cannot be written, the disk is full, or a name could not be shown.
     """
     by_file: dict[Path, list[Mapping[str, Any]]] = {}
@@ -102,25 +106,47 @@ def write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         check_texts(row)
         by_file.setdefault(path_of(results, row["task"], row["method"]), []).append(row)
     for path, new in by_file.items():
-        with named_errors(path, "--results"), locked(path):
-            _merge(path, new)
+        with named_errors(path, "--results"):
+            if part:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _merge(path.with_name(f"{path.stem}{_PART}{part}.parquet"), _table(new))
+            else:
+                with locked(path):
+                    _merge(path, _table(new))
 
 
-def _merge(path: Path, new: list[Mapping[str, Any]]) -> None:
-    table = pa.Table.from_pylist([{**DEFAULTS, **row} for row in new], schema=SCHEMA)
-    try:
-        old = _open(path, None)
-    except _Unreadable:
-        old = None
-        _set_aside(path)
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([{**DEFAULTS, **row} for row in rows], schema=SCHEMA)
+
+
+def _merge(path: Path, table: pa.Table) -> None:
+    """Puts the table's rows into the file in the place of those of their keys."""
+    old = _open_or_set_aside(path)
     if old is not None:
-        keys = pa.array([row["key"] for row in new], type=pa.string())
-        keep = pa.compute.invert(pa.compute.is_in(old["key"], value_set=keys))
+        keep = pa.compute.invert(pa.compute.is_in(old["key"], value_set=table["key"].combine_chunks()))
         table = pa.concat_tables([table, old.filter(keep)], promote_options="default")
     table = table.sort_by([(name, "ascending") for name in _ORDER])
     with replacing(path) as unfinished:
         # Files are small and many: zstd would make them a tenth smaller, and reading them twice as slow.
         pq.write_table(table, unfinished, compression="snappy", use_dictionary=False)
+
+
+def _open_or_set_aside(path: Path) -> pa.Table | None:
+    """Every column of the file's rows, for who writes it next; None where it holds none, and then it is set aside."""
+    try:
+        return _open(path, None)
+    except _Unreadable:
+        _set_aside(path)
+        return None
+
+
+def _open_or_warn(path: Path, columns: Sequence[str]) -> pa.Table | None:
+    """The file's rows, for who only reads; None and a warning where it holds none."""
+    try:
+        return _open(path, columns)
+    except _Unreadable as why:
+        warnings.warn(f"{path} is left out, since it holds no rows of dabench's: {why}", stacklevel=3)
+        return None
 
 
 def _set_aside(path: Path) -> None:
@@ -200,14 +226,71 @@ def load(results: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
 def tables(results: Path, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.Table]:
     """The rows of one file after the other, for columns of which all together would not fit into memory."""
     # The folders of an earlier version first: of two rows of a key, the later one counts.
-    for path in sorted(results.glob("*/*.parquet"), key=lambda path: ("[" not in path.parent.name, path)):
-        try:
-            table = _open(path, columns)
-        except _Unreadable as why:
-            warnings.warn(f"{path} is left out, since it holds no rows of dabench's: {why}", stacklevel=2)
-            continue
+    for path, parts in sorted(_files(results).items(), key=lambda file: ("[" not in file[0].parent.name, file[0])):
+        table = _with_parts(path, columns) if parts else _open_or_warn(path, columns)
         if table is not None:
             yield table
+
+
+# ------------------------------------------------------------------------------------------------- parts
+
+_PART = ".part-"
+_DECIDING = ("key", "created", "status")  # which of two rows of a key counts
+
+
+def _files(results: Path) -> dict[Path, list[Path]]:
+    """Each file of rows, written yet or not, with its parts."""
+    found: dict[Path, list[Path]] = {}
+    for path in sorted(results.glob("*/*.parquet")):
+        method, mark, _ = path.name.partition(_PART)
+        parts = found.setdefault(path.with_name(f"{method}.parquet") if mark else path, [])
+        parts += [path] if mark else []
+    return found
+
+
+def _with_parts(path: Path, columns: Sequence[str]) -> pa.Table | None:
+    """The rows of a file and of its parts, one a key.
+
+    Parts are read before the file into which they may be merged meanwhile; where one has gone, all are read again.
+    """
+    wanted = [*columns, *(name for name in _DECIDING if name not in columns)]
+    while True:
+        there = sorted(path.parent.glob(f"{path.stem}{_PART}*.parquet"))
+        read = [_open_or_warn(each, wanted) for each in [*there, path]]
+        if all(each.exists() for each in there):
+            break
+    tables = [table for table in read if table is not None]
+    return _newest(pa.concat_tables(tables)).select(list(columns)) if tables else None
+
+
+def _newest(table: pa.Table) -> pa.Table:
+    """The row of each key that was made last; of those made in the same second, one that is ok."""
+    rows = zip(*(table[name].to_pylist() for name in _DECIDING), strict=True)
+    chosen: dict[str, tuple[str, bool, int]] = {}
+    for index, (key, created, status) in enumerate(rows):
+        chosen[key] = max(chosen.get(key, ("", False, -1)), (created or "", status == "ok", index))
+    return table.take(sorted(index for _, _, index in chosen.values()))
+
+
+def merge_parts(results: Path) -> None:
+    """Puts every part into the file it belongs to; who still writes one goes on with another.
+
+    A part takes another name first, so that what its writer adds meanwhile lands in a new one. Raises DabenchError as
+    `write` does.
+    """
+    for path, parts in _files(results).items():
+        for part in parts:
+            mine = part.with_name(f"{path.stem}{_PART}merging-{os.getpid()}-{part.stem.partition(_PART)[2]}.parquet")
+            try:
+                part.rename(mine)
+            except FileNotFoundError:  # another process merges it
+                continue
+            with named_errors(path, "--results"), locked(path):
+                new, old = _open_or_set_aside(mine), _open_or_set_aside(path)
+                if new is not None:
+                    both = [new] if old is None else [old, new]
+                    _merge(path, _newest(pa.concat_tables(both, promote_options="default")))
+                mine.unlink(missing_ok=True)
 
 
 def frame(results: Path, columns: Iterable[str] = SCHEMA.names) -> pd.DataFrame:

@@ -1,52 +1,20 @@
-"""Runs the cells of a plan in processes of their own, and stores each row the moment it ends.
-
-A worker evaluates (it holds the labels), and for each cell a fresh process runs the method, see `worker`. Whatever one
-of them does to itself costs its cell and no other: this process starts both kinds, and knows how they ended.
-"""
+"""Runs the cells of a plan by an engine, and stores each row the moment it ends."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import platform
 import signal
-import subprocess
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-from dabench import __version__, fingerprints
 from dabench.results import store
-from dabench.run import isolation, worker
-from dabench.run.isolation import Sandbox
+from dabench.run.engines.contract import Engine, Finished, Listener, Progress, row_of
+from dabench.run.engines.local import Local
 from dabench.run.plan import Environment, Planned, State
-from dabench.run.worker import Adapting, Ended, Progress
 
-__all__ = ["Finished", "Listener", "Progress", "compute", "run"]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A cell that ended; `row` is what was stored, None where the machine lacks something (`reason` says what)."""
-
-    planned: Planned
-    worker: int
-    row: Mapping[str, Any] | None
-    reason: str = ""
-    trace: str = ""
-
-
-Listener = Callable[[Progress | Finished], None]
+__all__ = ["Finished", "Listener", "Progress", "carry_out", "run"]
 
 
 def run(
@@ -58,46 +26,40 @@ def run(
     listen: Listener,
     cell_timeout: float = math.inf,
 ) -> list[Finished]:
-    """Runs every planned cell whose state is `run`; returns how each ended.
+    """`carry_out` by this machine's own processes, `workers` at once."""
+    return carry_out(planned, environment, results, engine=Local(workers), listen=listen, cell_timeout=cell_timeout)
+
+
+def carry_out(
+    planned: Sequence[Planned],
+    environment: Environment,
+    results: Path,
+    *,
+    engine: Engine,
+    listen: Listener,
+    cell_timeout: float = math.inf,
+    part: str = "",
+) -> list[Finished]:
+    """Computes every planned cell whose state is `run`; returns how each ended.
 
     Rows land one by one, so an interruption loses the running cells alone; SIGTERM interrupts as Ctrl-C does. A method
-    that takes longer than `cell_timeout` seconds fails. Raises DabenchError when a row cannot be stored.
+    that takes longer than `cell_timeout` seconds fails. With `part`, rows land in files that no other process writes,
+    so that nobody waits for a lock; without it, parts that lie there are merged at the end.
+    Raises DabenchError when a row cannot be stored.
     """
     waiting = [each for each in planned if each.state is State.RUN]
     refused = [each for each in planned if each.state is State.REFUSED]
-    store.write(results, [_row(each, "refused", each.reason, environment) for each in refused])
+    store.write(results, [row_of(each, "refused", each.reason, environment) for each in refused], part=part)
     ended: list[Finished] = []
-    with _interrupted_by_sigterm():
-        for outcome in compute(waiting, environment, workers=workers, listen=listen, cell_timeout=cell_timeout):
+    with _interrupted_by_sigterm(), closing(engine.compute(waiting, environment, results, listen, cell_timeout)) as all:
+        for outcome in all:
             if outcome.row is not None:
-                store.write(results, [outcome.row])
+                store.write(results, [outcome.row], part=part)
             ended.append(outcome)
             listen(outcome)
+    if not part:
+        store.merge_parts(results)
     return ended
-
-
-def compute(
-    waiting: Sequence[Planned],
-    environment: Environment,
-    *,
-    workers: int,
-    listen: Listener,
-    cell_timeout: float = math.inf,
-) -> Iterator[Finished]:
-    """How each cell ends, in the order in which they do; nothing is stored."""
-    left = deque(waiting)
-    seats = [_Seat(environment, cell_timeout) for _ in range(min(workers, len(left)))]
-    try:
-        while left or any(seat.planned for seat in seats):
-            for seat in seats:
-                if seat.planned is None and left:
-                    seat.begin(left.popleft())
-            _wait(seats)
-            for seat in seats:
-                yield from seat.heard(listen)
-    finally:
-        for seat in seats:
-            seat.close()
 
 
 @contextmanager
@@ -115,143 +77,3 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-# ------------------------------------------------------------------------------------------------ the workers
-
-
-def _wait(seats: Sequence[_Seat]) -> None:
-    """Until a worker says something or ends, or a cell's time is up."""
-    busy = [seat for seat in seats if seat.planned is not None]
-    methods = [seat.method.process.sentinel for seat in busy if seat.method is not None and not seat.method.ended]
-    soonest = min((seat.deadline for seat in busy), default=math.inf)
-    timeout = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
-    wait([*(each for seat in busy for each in (seat.control, seat.evaluator.sentinel)), *methods], timeout)
-
-
-class _Seat:
-    """A worker of the sweep, the cell it is at, and the process of that cell's method."""
-
-    evaluator: BaseProcess
-    control: Connection
-
-    def __init__(self, environment: Environment, cell_timeout: float) -> None:
-        self.environment, self.cell_timeout = environment, cell_timeout
-        self.planned: Planned | None = None
-        self.method: Sandbox | None = None
-        self.deadline = math.inf
-        self._start()
-
-    def _start(self) -> None:
-        self.control, there = multiprocessing.Pipe()
-        self.evaluator = isolation.start(worker.evaluate, there, self.environment)
-        there.close()
-
-    def begin(self, planned: Planned) -> None:
-        """Hands the worker a cell, and a fresh process for its method."""
-        here, there = multiprocessing.Pipe()
-        self.planned, self.method = planned, Sandbox.start(worker.adapt, there)
-        there.close()
-        try:
-            self.control.send((planned, here))
-        except OSError:
-            pass  # the worker is gone, which its sentinel tells next
-        finally:
-            here.close()
-
-    def heard(self, listen: Listener) -> Iterator[Finished]:
-        """What the worker said since the last look; how its cell ended where it did."""
-        if self.planned is None:
-            return
-        if self.method is not None and time.monotonic() >= self.deadline:
-            self.deadline, self.method.overdue = math.inf, True
-            self.method.kill()
-        if self.method is not None and not self.method.ended and not self.method.process.is_alive():
-            self.method.ended = True
-            self.method.kill()  # what it left running would keep the evaluator waiting
-        try:
-            while self.planned is not None and self.control.poll():
-                said = self.control.recv()
-                if isinstance(said, Adapting):
-                    self.deadline = time.monotonic() + self.cell_timeout
-                elif isinstance(said, Ended):
-                    yield self._finished(said)
-                else:
-                    listen(said)
-        except (EOFError, OSError):
-            yield self._finished(self._death())
-            isolation.stop(self.evaluator)
-            self._start()
-
-    def _death(self) -> Ended:
-        """The worker itself died: its cell failed, and a new worker takes the next."""
-        self.evaluator.join(1)
-        how = isolation.ending(self.evaluator)
-        return Ended("failed", f"the process that evaluates it died: {how}")
-
-    def _finished(self, ended: Ended) -> Finished:
-        planned, method = self.planned, self.method
-        assert planned is not None
-        assert method is not None
-        if ended.status is None:
-            why = method.end()
-            if method.overdue:
-                why = f"it took longer than --cell-timeout {self.cell_timeout:g} s; give it more, or a smaller budget"
-            ended = Ended("failed", f"'{planned.cell.variant.name}': {why}", device=ended.device)
-        trace = ended.trace
-        if ended.status == "failed" and (output := method.output()):
-            trace = f"{trace}what it printed:\n{output}"
-        method.close()
-        self.planned, self.method, self.deadline = None, None, math.inf
-        row = None
-        if ended.status != "missing":
-            row = _row(planned, ended.status or "failed", ended.reason, self.environment, ended.device)
-            row |= ended.measured or {}
-        return Finished(planned, self.evaluator.pid or 0, row, ended.reason, trace)
-
-    def close(self) -> None:
-        """Ends the worker and the method's process."""
-        if self.method is not None:
-            self.method.close()
-        if self.planned is None and self.evaluator.is_alive():
-            with suppress(OSError):
-                self.control.send(None)
-            self.evaluator.join(1)
-        isolation.stop(self.evaluator)
-        self.control.close()
-
-
-# --------------------------------------------------------------------------------------------------- the rows
-
-
-def _row(planned: Planned, status: str, reason: str, environment: Environment, device: str = "") -> dict[str, Any]:
-    """The row of a cell without what was measured; `device` is its name, where a worker has told it."""
-    made = _provenance(environment, device or environment.device)
-    return {**planned.identity, "status": status, "reason": reason, **made}
-
-
-def _provenance(environment: Environment, device: str) -> dict[str, Any]:
-    return {
-        "device": device,
-        "threads": environment.threads,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "version": f"dabench {__version__}, python {platform.python_version()}, "
-        f"torch {version('torch')}, timm {version('timm')}",
-        "core_code": fingerprints.core_code(),
-    }
-
-
-@cache
-def _commit() -> str:
-    """The checkout's commit, `+` appended where files differ from it; empty outside a checkout."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-        return done.stdout.strip()
-
-    return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")

@@ -24,7 +24,8 @@ from dabench import fingerprints, registry
 from dabench.core import DabenchError, Task
 from dabench.registry import Variant
 from dabench.results import store
-from dabench.run import plan, sweep
+from dabench.run import plan
+from dabench.run.engines.local import Local
 from dabench.run.plan import Environment, Planned, Request, Start, State
 
 CODE = ("method_code", "task_code", "core_code")
@@ -159,7 +160,7 @@ def check(
         words = "; ".join(_words(name, row[name], planned.identity[name]) for name in columns or ["key"])
         return Check(label, Agreement.DIFFERENT, words)
     there = replace(environment, threads=row["threads"])
-    (ended,) = sweep.compute([planned], there, workers=1, listen=lambda word: None)
+    (ended,) = Local(1).compute([planned], there, Path(), lambda word: None, math.inf)
     if ended.row is None:
         return Check(label, Agreement.NOT_HERE, ended.reason)
     if ended.row["status"] != "ok":
