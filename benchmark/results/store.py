@@ -19,6 +19,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,6 +271,23 @@ def _newest(table: pa.Table) -> pa.Table:
     for index, (key, created, status) in enumerate(rows):
         chosen[key] = max(chosen.get(key, ("", False, -1)), (created or "", status == "ok", index))
     return table.take(sorted(index for _, _, index in chosen.values()))
+
+
+def of_method(results: Path, task: str, method: str) -> pa.Table:
+    """The rows of one file and its parts."""
+    table = _with_parts(path_of(results, task, method), SCHEMA.names)
+    return SCHEMA.empty_table() if table is None else table
+
+
+def version_of(results: Path, task: str, method: str) -> tuple[tuple[str, int, int], ...]:
+    """Changes when the file or one of its parts does."""
+    path = path_of(results, task, method)
+    found = []
+    for each in [path, *sorted(path.parent.glob(f"{path.stem}{_PART}*.parquet"))]:
+        with suppress(FileNotFoundError):
+            stat = each.stat()
+            found.append((each.name, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 def merge_parts(results: Path) -> None:

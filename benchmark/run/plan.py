@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
@@ -293,7 +293,14 @@ def _decoders() -> str:
 
 
 def seconds_expected(planned: tuple[Planned, ...], results: Path) -> float | None:
-    """How long the cells to run would take one after the other, from the past rows most like each; None without any."""
+    """How long the cells to run would take one after the other; None where no past row says."""
+    waiting = [each for each in planned if each.state is State.RUN]
+    expected = expected_seconds(waiting, results)
+    return sum(expected.values()) if expected or not waiting else None
+
+
+def expected_seconds(waiting: Sequence[Planned], results: Path) -> dict[str, float]:
+    """How long each cell would take, by its key, from the past rows most like it; nothing where there are none."""
     names = ("method", "task", "backbone", "image_size", "budget", "status", "seconds", "seconds_scoring")
     past: dict[tuple[Any, ...], list[float]] = {}
     for row in store.load(results, names).to_pylist():
@@ -301,15 +308,12 @@ def seconds_expected(planned: tuple[Planned, ...], results: Path) -> float | Non
             spent = (row["seconds"] + row["seconds_scoring"]) / row["budget"]
             for kind in _kinds(row["method"], row["task"], row["backbone"], row["image_size"]):
                 past.setdefault(kind, []).append(spent)
-    waiting = [each for each in planned if each.state is State.RUN]
-    if not past or not waiting:
-        return None if waiting else 0.0
     typical = {kind: statistics.median(many) for kind, many in past.items()}
-    expected = 0.0
-    for each in waiting:
+    expected: dict[str, float] = {}
+    for each in waiting if past else ():
         cell = each.cell
         kinds = _kinds(cell.variant.name, each.identity["task"], cell.backbone, cell.image_size)
-        expected += cell.budget * next(typical[kind] for kind in kinds if kind in typical)
+        expected[each.key] = cell.budget * next(typical[kind] for kind in kinds if kind in typical)
     return expected
 
 

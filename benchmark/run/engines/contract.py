@@ -46,6 +46,11 @@ class Engine(Protocol):
         """What --engine calls it."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """Cells that run at the same time, at most."""
+        ...
+
     def check(self) -> None:
         """Raises DabenchError where it could compute nothing, before anything is begun."""
         ...

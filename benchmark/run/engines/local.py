@@ -31,6 +31,11 @@ class Local:
     workers: int
     name: str = "local"
 
+    @property
+    def at_once(self) -> int:
+        """Cells that run at the same time."""
+        return self.workers
+
     def check(self) -> None:
         """Processes can always be started."""
 
