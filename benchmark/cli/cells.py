@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dabench.cli import options, screen
+from dabench.cli import options, screen, sweeping
 from dabench.cli.options import RESULTS
 from dabench.core import ALL, DabenchError
 
 if TYPE_CHECKING:
-    from dabench.run.plan import Environment, Planned
+    pass
 
 
 def run(
@@ -38,6 +35,10 @@ def run(
     device: options.Device = "auto",
     workers: options.Workers = None,
     cell_timeout: options.CellTimeout = None,
+    engine: options.Engine = "local",
+    slurm: options.Slurm = "",
+    ray: options.Ray = "",
+    shard: options.Shard = "",
     results: options.Results = RESULTS,
     dry_run: options.DryRun = False,
     force: options.Force = False,
@@ -47,6 +48,8 @@ def run(
     from dabench.results import suite
     from dabench.run import plan, streams
 
+    remote = options.engine(engine, slurm, ray)
+    number, of = options.shard(shard) if shard else (1, 0)
     request = plan.Request(
         tasks=() if tasks == suite.NAME else registry.tasks(tasks),
         methods=registry.methods(methods),
@@ -62,11 +65,19 @@ def run(
         frozen=frozen,
     )
     requests = plan.of_suite(request) if tasks == suite.NAME else (request,)
-    with _interruptible():
+    with sweeping.interruptible():
         planned = [cell for each in requests for cell in plan.plan(each, data, cache, results, force=force)]
-        place, workers = _prepared(planned, device, workers, data, cache)
+        if of:
+            screen.say(f"shard {number} of {of}: {len(planned[number - 1 :: of])} of {len(planned)} cells")
+            planned = planned[number - 1 :: of]
+        place, who = (
+            sweeping.remotely(planned, remote, device, data, cache)
+            if remote
+            else sweeping.prepared(planned, device, workers, data, cache)
+        )
         limit = math.inf if cell_timeout is None else cell_timeout
-        failed = _carry_out(planned, place, workers, results, limit, dry_run=dry_run, debug=context.obj)
+        work = sweeping.Work(planned, place, who, results, limit, f"shard-{number}-of-{of}" if of else "")
+        failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
     if all(each.state is plan.State.MISSING for each in planned):
         raise typer.Exit(2)
     raise typer.Exit(1 if failed else 0)
@@ -120,9 +131,10 @@ def curve(
         request,
         lambda each: plan.plan(each, data, cache, results),
     )
-    with _interruptible():
-        place, workers = _prepared(drawn.cells, device, workers, data, cache)
-        failed = _carry_out(drawn.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
+    with sweeping.interruptible():
+        place, engine = sweeping.prepared(drawn.cells, device, workers, data, cache)
+        work = sweeping.Work(drawn.cells, place, engine, results)
+        failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
     if not dry_run:
         for path in pages.write(results, drawn.curve, store.load(results, pages.COLUMNS).to_pylist()):
             screen.say(str(path))
@@ -155,9 +167,10 @@ def reproduce(
     stop = typer.Exit(0)
     if not only_report:
         try:
-            with _interruptible():
-                place, workers = _prepared(found.cells, device, workers, data, cache)
-                failed = _carry_out(found.cells, place, workers, results, dry_run=dry_run, debug=context.obj)
+            with sweeping.interruptible():
+                place, engine = sweeping.prepared(found.cells, device, workers, data, cache)
+                work = sweeping.Work(found.cells, place, engine, results)
+                failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
                 stop = typer.Exit(1 if failed else 0)
                 if not dry_run:
                     pictures.draw(found, place, results)
@@ -200,7 +213,7 @@ def tune(
     most = trials * len(request.tasks) * len(request.methods) * len(request.seeds)
     place, workers = options.place(device, workers, most, data, cache)
     store.check_writable(results)
-    _print_groups(plan.plan(request, data, cache, results), (plan.State.REFUSED, plan.State.MISSING))
+    sweeping.print_groups(plan.plan(request, data, cache, results), (plan.State.REFUSED, plan.State.MISSING))
     with display.watching(most, screen.out) as listen:
         found = tune.tune(request, place, results, trials=trials, select=select, workers=workers, listen=listen)
     rows = store.frame(results, ["key", "status", "checkpoint_scores"])
@@ -270,114 +283,3 @@ def export(
             f"{100 * exported.stored_accuracy:.1f} %). To load it:\n"
         )
     screen.say(exported.snippet)
-
-
-# ------------------------------------------------------------------------------------- what these share
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C inside ends the command with exit code 130 and says how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        screen.warn("interrupted: finished cells are kept; the same command goes on where this one stopped")
-        raise typer.Exit(130) from None
-
-
-def _prepared(
-    planned: Sequence[Planned], device: str, workers: int | None, data: Path, cache: Path
-) -> tuple[Environment, int]:
-    """Where the cells run and how many at once; raises DabenchError for a network that nobody knows."""
-    from dabench import registry
-    from dabench.run.plan import State
-
-    waiting = [each for each in planned if each.state is State.RUN]
-    own = {registry.task(each.cell.task).backbone for each in waiting}
-    for backbone in sorted({each.cell.backbone for each in waiting} - own):
-        from dabench import models
-
-        models.check_name(backbone)
-    return options.place(device, workers, len(waiting), data, cache)
-
-
-def _carry_out(
-    planned: Sequence[Planned],
-    place: Environment,
-    workers: int,
-    results: Path,
-    limit: float = math.inf,
-    *,
-    dry_run: bool,
-    debug: bool,
-) -> bool:
-    """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
-    from dabench.results import store
-    from dabench.run import plan
-    from dabench.run.plan import State
-
-    screen.set_aside(results)
-    if dry_run:
-        _print_plan(planned, plan.seconds_expected(tuple(planned), results), workers)
-        _say_what_is_stale(planned, results)
-        return False
-    _print_groups(planned, (State.REFUSED, State.MISSING))
-    store.check_writable(results)
-    return _sweep(planned, place, workers, results, limit, debug=debug)
-
-
-def _sweep(
-    planned: Sequence[Planned], place: Environment, workers: int, results: Path, limit: float, *, debug: bool
-) -> bool:
-    from dabench.cli import display, outcome
-    from dabench.run import sweep
-    from dabench.run.plan import State
-
-    waiting = sum(each.state is State.RUN for each in planned)
-    cached = sum(each.state is State.CACHED for each in planned)
-    screen.say(f"{waiting} cells to run, {cached} stored already, {workers} at once on {place.device}")
-    if cached and not waiting:
-        screen.say("nothing is computed: these are the stored numbers; --force computes them afresh")
-    with display.watching(waiting, screen.out) as listen:
-        ended = sweep.run(planned, place, results, workers=workers, listen=listen, cell_timeout=limit)
-    outcome.tell({each.key for each in planned}, {each.identity["task"] for each in planned}, results)
-    failed = [each for each in ended if each.row and each.row["status"] == "failed"]
-    if failed:
-        screen.warn(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
-    for each in failed:
-        screen.warn(f"  {each.planned.label}: {each.reason}")
-        if debug:
-            screen.warn(each.trace)
-    return bool(failed)
-
-
-def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
-    from dabench.cli import display
-    from dabench.run.plan import State
-
-    _print_groups(planned, tuple(State))
-    counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
-    time = "time unknown: no past rows" if seconds is None else f"about {display.duration(seconds / workers)}"
-    screen.say(f"{len(planned)} cells: {counts}; {time}, {workers} at once")
-
-
-def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
-    from dabench.results import provenance
-    from dabench.run.plan import State
-
-    stale = provenance.age(results).stale
-    count = sum(each.state is State.CACHED and each.key in stale for each in planned)
-    if count:
-        screen.say(f"{count} of the cached cells are stale, made by other code; --force runs cached cells again")
-
-
-def _print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
-    """A line for each task, state and reason: the methods, and how many cells each."""
-    groups: dict[tuple[str, str, str], Counter[str]] = {}
-    for each in planned:
-        if each.state in states:
-            group = groups.setdefault((each.identity["task"], each.state, each.reason), Counter())
-            group[each.cell.variant.label] += 1
-    for (task, state, reason), methods in groups.items():
-        names = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in methods.items())
-        screen.say(f"{state:<8} {task}: {names}{reason and ': '}{reason}")

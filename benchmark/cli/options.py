@@ -10,13 +10,15 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dabench.core import ALL, DabenchError
+from dabench.core import ALL, DabenchError, nearest
 
 if TYPE_CHECKING:
+    from dabench.run.engines.ray import Ray as Ray_
+    from dabench.run.engines.slurm import Slurm as Slurm_
     from dabench.run.plan import Environment
     from dabench.run.plan import Start as Start_
 
@@ -150,6 +152,10 @@ Workers = Annotated[
         help="Cells at once; else by the cores, and 1 on a GPU.", callback=_at_least("--workers", 1, "of 1 or more")
     ),
 ]
+Engine = Annotated[str, typer.Option(help="Who computes: local, slurm or ray.")]
+Slurm = Annotated[str, typer.Option(help="Of each job: partition=gpu,gpus_per_node=1,timeout_min=60,bundle_min=30.")]
+Ray = Annotated[str, typer.Option(help="Of each cell: num_cpus=2,num_gpus=0.25,memory_gb=8,address=auto.")]
+Shard = Annotated[str, typer.Option(help="A part of the cells, as 3/8, for a machine of its own.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Run stored cells again.")]
 OnlyReport = Annotated[bool, typer.Option("--only-report", help="Run nothing: judge what is stored.")]
@@ -197,6 +203,50 @@ def label_budgets(text: str) -> tuple[int, ...]:
     if all(re.fullmatch(r"all|[1-9]\d*", part) for part in budgets):
         return tuple(dict.fromkeys(ALL if part == "all" else int(part) for part in budgets))
     raise DabenchError(f"--labels {text}: give counts a class above 0, or all, such as 1,3,10,all")
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`3/8` is the third of eight parts."""
+    found = re.fullmatch(r"([1-9]\d{0,4})/([1-9]\d{0,4})", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise DabenchError(f"--shard {text}: give a part and of how many, such as 3/8")
+    return int(found[1]), int(found[2])
+
+
+def engine(name: str, slurm: str, ray: str) -> Slurm_ | Ray_ | None:
+    """The engine of that name with its settings; None for this machine's own processes."""
+    for option, given in (("slurm", slurm), ("ray", ray)):
+        if given and name != option:
+            raise DabenchError(f"--{option} {given}: this is for --engine {option}")
+    if name == "slurm":
+        from dabench.run.engines.slurm import Slurm
+
+        settings = _settings("slurm", slurm)
+        own = {key: settings.pop(key) for key in ("bundle_min",) if key in settings}
+        return Slurm(parameters=settings, **own)
+    if name == "ray":
+        from dabench.run.engines.ray import Ray
+
+        settings = _settings("ray", ray)
+        address = str(settings.pop("address", "auto"))
+        if wrong := [f"{key}={value}" for key, value in settings.items() if not isinstance(value, int | float)]:
+            raise DabenchError(f"--ray {wrong[0]}: give a number")
+        return Ray(resources=settings, address=address)
+    if name != "local":
+        raise DabenchError(f"no engine '{name}'; {nearest(name, ('local', 'slurm', 'ray'))}")
+    return None
+
+
+def _settings(option: str, text: str) -> dict[str, Any]:
+    """`a=1,b=c` as a mapping, numbers as such."""
+    settings: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier() or not value:
+            raise DabenchError(f"--{option} {part}: write name=value, several with commas between")
+        number = re.fullmatch(r"(\d+)|\d*\.\d+", value)
+        settings[key] = value if not number else int(value) if number[1] else float(value)
+    return settings
 
 
 def entry(text: str) -> tuple[str, str]:

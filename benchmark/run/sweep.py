@@ -51,8 +51,9 @@ def carry_out(
     refused = [each for each in planned if each.state is State.REFUSED]
     store.write(results, [row_of(each, "refused", each.reason, environment) for each in refused], part=part)
     ended: list[Finished] = []
-    with _interrupted_by_sigterm(), closing(engine.compute(waiting, environment, results, listen, cell_timeout)) as all:
-        for outcome in all:
+    computing = engine.compute(waiting, environment, results, listen, cell_timeout)
+    with _interrupted_by_sigterm(), closing(computing):
+        for outcome in computing:
             if outcome.row is not None:
                 store.write(results, [outcome.row], part=part)
             ended.append(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -62,7 +62,7 @@ class Engine(Protocol):
         results: Path,
         listen: Listener,
         cell_timeout: float,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """How each cell ends, in the order in which they do, one time each.
 
         The caller stores the rows; an engine whose workers outlive it stores them beside as parts (see

@@ -10,7 +10,7 @@ import math
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -46,7 +46,7 @@ class Local:
         results: Path,
         listen: Listener,
         cell_timeout: float,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """How each cell ends, in the order in which they do; nothing is stored."""
         left = deque(waiting)
         seats = [_Seat(environment, cell_timeout) for _ in range(min(self.workers, len(left)))]

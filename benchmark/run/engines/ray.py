@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Ray:
         results: Path,
         listen: Listener,
         cell_timeout: float,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """How each cell ends, in the order in which they do; tasks that still run are cancelled on the way out."""
         import ray
 

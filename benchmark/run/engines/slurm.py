@@ -71,7 +71,7 @@ class Slurm:
         results: Path,
         listen: Listener,
         cell_timeout: float,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """How each cell ends, as the parts tell that the jobs write; jobs that still run are cancelled on the way out.
 
         A cell in which `TRIES` jobs ended fails, and all that are missing do where two rounds in a row stored nothing.

@@ -1,0 +1,162 @@
+"""What the commands that compute cells share: who computes, the plan, the sweep and what is said of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from dabench.cli import options, screen
+
+if TYPE_CHECKING:
+    from dabench.run.engines.contract import Engine
+    from dabench.run.engines.ray import Ray
+    from dabench.run.engines.slurm import Slurm
+    from dabench.run.plan import Environment, Planned
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C inside ends the command with exit code 130 and says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        screen.warn("interrupted: finished cells are kept; the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Planned cells, who computes them and where; `part` names the files of a shard's rows, see `results.store`."""
+
+    planned: Sequence[Planned]
+    environment: Environment
+    engine: Engine
+    results: Path
+    cell_timeout: float = math.inf
+    part: str = ""
+
+
+def prepared(
+    planned: Sequence[Planned], device: str, workers: int | None, data: Path, cache: Path
+) -> tuple[Environment, Engine]:
+    """Where the cells run, and so many of this machine's processes; raises DabenchError for an unknown network."""
+    from dabench.run.engines.local import Local
+
+    environment, at_once = options.place(device, workers, _waiting(planned), data, cache)
+    return environment, Local(at_once)
+
+
+def remotely(
+    planned: Sequence[Planned], engine: Slurm | Ray, device: str, data: Path, cache: Path
+) -> tuple[Environment, Engine]:
+    """Where the cells run on other machines, which say themselves what the device is there."""
+    from dabench.run.plan import Environment
+
+    if _waiting(planned):
+        engine.check()
+    return Environment(device, engine.threads, data, cache), engine
+
+
+def _waiting(planned: Sequence[Planned]) -> int:
+    """How many cells are to run; raises DabenchError for a network that nobody knows."""
+    from dabench import registry
+    from dabench.run.plan import State
+
+    waiting = [each for each in planned if each.state is State.RUN]
+    own = {registry.task(each.cell.task).backbone for each in waiting}
+    for backbone in sorted({each.cell.backbone for each in waiting} - own):
+        from dabench import models
+
+        models.check_name(backbone)
+    return len(waiting)
+
+
+def carry_out(work: Work, *, dry_run: bool, debug: bool) -> bool:
+    """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
+    from dabench.results import store
+    from dabench.run import plan
+    from dabench.run.plan import State
+
+    screen.set_aside(work.results)
+    if dry_run:
+        seconds = plan.seconds_expected(tuple(work.planned), work.results)
+        _print_plan(work.planned, seconds, work.engine.at_once if _waiting(work.planned) else 1)
+        _say_what_is_stale(work.planned, work.results)
+        return False
+    print_groups(work.planned, (State.REFUSED, State.MISSING))
+    store.check_writable(work.results)
+    return _sweep(work, debug=debug)
+
+
+def _sweep(work: Work, *, debug: bool) -> bool:
+    from dabench.cli import display
+    from dabench.results import store
+    from dabench.run import sweep
+    from dabench.run.plan import State
+
+    planned, engine, results = work.planned, work.engine, work.results
+    waiting = sum(each.state is State.RUN for each in planned)
+    cached = sum(each.state is State.CACHED for each in planned)
+    where = f"{engine.at_once if waiting else 0} at once on {work.environment.device}"
+    who = "" if engine.name == "local" else f" by {engine.name}"
+    screen.say(f"{waiting} cells to run, {cached} stored already, {where}{who}")
+    if cached and not waiting:
+        screen.say("nothing is computed: these are the stored numbers; --force computes them afresh")
+    with display.watching(waiting, screen.out) as listen:
+        ended = sweep.carry_out(
+            planned,
+            work.environment,
+            results,
+            engine=engine,
+            listen=listen,
+            cell_timeout=work.cell_timeout,
+            part=work.part,
+        )
+    outcome.tell({each.key for each in planned}, {each.identity["task"] for each in planned}, results)
+    failed = [each for each in ended if each.row and each.row["status"] == "failed"]
+    if failed:
+        screen.warn(f"{len(failed)} of {len(ended)} cells failed; the same command tries them again:")
+    for each in failed:
+        screen.warn(f"  {each.planned.label}: {each.reason}{each.log and f' (see {each.log})'}")
+        if debug:
+            screen.warn(each.trace)
+    return bool(failed)
+
+
+def _print_plan(planned: Sequence[Planned], seconds: float | None, workers: int) -> None:
+    from dabench.cli import display
+    from dabench.run.plan import State
+
+    print_groups(planned, tuple(State))
+    counts = ", ".join(f"{sum(each.state is state for each in planned)} {state}" for state in State)
+    time = "time unknown: no past rows" if seconds is None else f"about {display.duration(seconds / workers)}"
+    screen.say(f"{len(planned)} cells: {counts}; {time}, {workers} at once")
+
+
+def _say_what_is_stale(planned: Sequence[Planned], results: Path) -> None:
+    from dabench.results import provenance
+    from dabench.run.plan import State
+
+    stale = provenance.age(results).stale
+    count = sum(each.state is State.CACHED and each.key in stale for each in planned)
+    if count:
+        screen.say(f"{count} of the cached cells are stale, made by other code; --force runs cached cells again")
+
+
+def print_groups(planned: Sequence[Planned], states: Sequence[str]) -> None:
+    """A line for each task, state and reason: the methods, and how many cells each."""
+    groups: dict[tuple[str, str, str], Counter[str]] = {}
+    for each in planned:
+        if each.state in states:
+            group = groups.setdefault((each.identity["task"], each.state, each.reason), Counter())
+            group[each.cell.variant.label] += 1
+    for (task, state, reason), methods in groups.items():
+        names = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in methods.items())
+        screen.say(f"{state:<8} {task}: {names}{reason and ': '}{reason}")
