@@ -38,7 +38,7 @@ def run(
     engine: options.Engine = "local",
     slurm: options.Slurm = "",
     ray: options.Ray = "",
-    shard: options.Shard = "",
+    shard: options.Shard = None,
     results: options.Results = RESULTS,
     dry_run: options.DryRun = False,
     force: options.Force = False,
@@ -49,7 +49,6 @@ def run(
     from dabench.run import plan, streams
 
     remote = options.engine(engine, slurm, ray)
-    number, of = options.shard(shard) if shard else (1, 0)
     request = plan.Request(
         tasks=() if tasks == suite.NAME else registry.tasks(tasks),
         methods=registry.methods(methods),
@@ -67,16 +66,13 @@ def run(
     requests = plan.of_suite(request) if tasks == suite.NAME else (request,)
     with sweeping.interruptible():
         planned = [cell for each in requests for cell in plan.plan(each, data, cache, results, force=force)]
-        if of:
-            screen.say(f"shard {number} of {of}: {len(planned[number - 1 :: of])} of {len(planned)} cells")
-            planned = planned[number - 1 :: of]
-        place, who = (
-            sweeping.remotely(planned, remote, device, data, cache)
-            if remote
-            else sweeping.prepared(planned, device, workers, data, cache)
-        )
+        planned, part = sweeping.part_of(planned, shard)
+        if remote:
+            place, who = sweeping.remotely(planned, remote, device, data, cache)
+        else:
+            place, who = sweeping.prepared(planned, device, workers, data, cache)
         limit = math.inf if cell_timeout is None else cell_timeout
-        work = sweeping.Work(planned, place, who, results, limit, f"shard-{number}-of-{of}" if of else "")
+        work = sweeping.Work(planned, place, who, results, limit, part)
         failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
     if all(each.state is plan.State.MISSING for each in planned):
         raise typer.Exit(2)

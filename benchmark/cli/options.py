@@ -58,6 +58,12 @@ def _a_device(name: str) -> str:
     return name
 
 
+def _a_shard(text: str | None) -> str | None:
+    if text is not None:
+        shard(text)
+    return text
+
+
 def _completed(known: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """What a shell may put where names stand with commas between: the last one's completions."""
 
@@ -155,7 +161,9 @@ Workers = Annotated[
 Engine = Annotated[str, typer.Option(help="Who computes: local, slurm or ray.")]
 Slurm = Annotated[str, typer.Option(help="Of each job: partition=gpu,gpus_per_node=1,timeout_min=60,bundle_min=30.")]
 Ray = Annotated[str, typer.Option(help="Of each cell: num_cpus=2,num_gpus=0.25,memory_gb=8,address=auto.")]
-Shard = Annotated[str, typer.Option(help="A part of the cells, as 3/8, for a machine of its own.")]
+Shard = Annotated[
+    str | None, typer.Option(help="A part of the cells, as 3/8, for a machine of its own.", callback=_a_shard)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Run stored cells again.")]
 OnlyReport = Annotated[bool, typer.Option("--only-report", help="Run nothing: judge what is stored.")]

@@ -64,6 +64,16 @@ def remotely(
     return Environment(device, engine.threads, data, cache), engine
 
 
+def part_of(planned: Sequence[Planned], shard: str | None) -> tuple[Sequence[Planned], str]:
+    """The shard's cells, the same whatever is stored, and the name under which it stores them; else all and none."""
+    if shard is None:
+        return planned, ""
+    number, of = options.shard(shard)
+    mine = planned[number - 1 :: of]
+    screen.say(f"shard {number} of {of}: {len(mine)} of {len(planned)} cells")
+    return mine, f"shard-{number}-of-{of}"
+
+
 def _waiting(planned: Sequence[Planned]) -> int:
     """How many cells are to run; raises DabenchError for a network that nobody knows."""
     from dabench import registry

@@ -1,0 +1,45 @@
+"""Each engine computes the same cells: identical keys and numbers, and what dies costs no other cell."""
+
+import pytest
+
+from dabench import registry
+from dabench.results import store
+from dabench.run import plan, sweep
+from dabench.run.engines.local import Local
+from dabench.run.engines.slurm import Slurm
+from dabench.run.plan import Environment, Request
+
+SAME = ("key", "status", "reason", "accuracy", "nll", "predictions", "checkpoint_scores", "source_after", "threads")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return Environment("cpu", 1, tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+
+
+def swept(task, methods, environment, results, engine):
+    request = Request(tasks=registry.tasks(str(task)), methods=registry.methods(methods), seeds=(0,), budget=0.2)
+    cells = plan.plan(request, environment.data, environment.cache, results)
+    ended = sweep.carry_out(cells, environment, results, engine=engine, listen=lambda word: None)
+    rows = store.load(results).sort_by("key").to_pylist()
+    return [{name: repr(row[name]) for name in SAME} for row in rows], {
+        each.planned.cell.variant.name: each for each in ended
+    }
+
+
+@pytest.fixture(scope="module")
+def by_local(tiny_task, environment, tmp_path_factory):
+    return swept(tiny_task, "source_only,adabn", environment, tmp_path_factory.mktemp("local"), Local(1))[0]
+
+
+def test_jobs_of_submitit_give_the_keys_and_numbers_of_this_machines_processes(
+    tiny_task, environment, tmp_path, by_local, own_method
+):
+    engine = Slurm(cluster="local", poll_seconds=0.3)
+    killer = own_method("killer", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    rows, ended = swept(tiny_task, f"{killer},source_only,adabn", environment, tmp_path, engine)
+    assert [row for row in rows if row["status"] == "'ok'"] == by_local
+    assert ended["killer"].row["status"] == "failed"
+    assert "SIGKILL" in ended["killer"].reason
+    assert "killer" in Path(ended["killer"].log).read_text()
+    assert list(tmp_path.glob("*/*.part-*")) == []
