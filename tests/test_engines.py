@@ -1,8 +1,11 @@
 """Each engine computes the same cells: identical keys and numbers, and what dies costs no other cell."""
 
+from pathlib import Path
+
 import pytest
 
 from dabench import registry
+from dabench.core import DabenchError
 from dabench.results import store
 from dabench.run import plan, sweep
 from dabench.run.engines.local import Local
@@ -43,3 +46,28 @@ def test_jobs_of_submitit_give_the_keys_and_numbers_of_this_machines_processes(
     assert "SIGKILL" in ended["killer"].reason
     assert "killer" in Path(ended["killer"].log).read_text()
     assert list(tmp_path.glob("*/*.part-*")) == []
+
+
+def test_a_ray_cluster_of_two_nodes_gives_the_same_keys_and_numbers_and_refuses_what_it_lacks(
+    tiny_task, environment, tmp_path, by_local
+):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dabench[ray]'")
+    from ray.cluster_utils import Cluster
+
+    from dabench.run.engines.ray import Ray
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1, resources={"fast": 1})
+        engine = Ray(address=cluster.address, resources={"num_cpus": 1})
+        engine.check()
+        for resources, named in (({"num_gpus": 1}, "GPU"), ({"num_cpus": 2}, "CPU"), ({"fst": 1}, "fst")):
+            with pytest.raises(DabenchError, match=named):
+                Ray(address=cluster.address, resources=resources).check()
+        rows, _ = swept(tiny_task, "source_only,adabn", environment, tmp_path, engine)
+        assert rows == by_local
+    finally:
+        import ray
+
+        ray.shutdown()
+        cluster.shutdown()

@@ -71,9 +71,8 @@ def run(
             place, who = sweeping.remotely(planned, remote, device, data, cache)
         else:
             place, who = sweeping.prepared(planned, device, workers, data, cache)
-        limit = math.inf if cell_timeout is None else cell_timeout
-        work = sweeping.Work(planned, place, who, results, limit, part)
-        failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
+        order = sweeping.Order(planned, place, who, results, cell_timeout or math.inf, part)
+        failed = sweeping.carry_out(order, dry_run=dry_run, debug=context.obj)
     if all(each.state is plan.State.MISSING for each in planned):
         raise typer.Exit(2)
     raise typer.Exit(1 if failed else 0)
@@ -129,8 +128,8 @@ def curve(
     )
     with sweeping.interruptible():
         place, engine = sweeping.prepared(drawn.cells, device, workers, data, cache)
-        work = sweeping.Work(drawn.cells, place, engine, results)
-        failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
+        order = sweeping.Order(drawn.cells, place, engine, results)
+        failed = sweeping.carry_out(order, dry_run=dry_run, debug=context.obj)
     if not dry_run:
         for path in pages.write(results, drawn.curve, store.load(results, pages.COLUMNS).to_pylist()):
             screen.say(str(path))
@@ -165,8 +164,8 @@ def reproduce(
         try:
             with sweeping.interruptible():
                 place, engine = sweeping.prepared(found.cells, device, workers, data, cache)
-                work = sweeping.Work(found.cells, place, engine, results)
-                failed = sweeping.carry_out(work, dry_run=dry_run, debug=context.obj)
+                order = sweeping.Order(found.cells, place, engine, results)
+                failed = sweeping.carry_out(order, dry_run=dry_run, debug=context.obj)
                 stop = typer.Exit(1 if failed else 0)
                 if not dry_run:
                     pictures.draw(found, place, results)

@@ -32,7 +32,7 @@ def interruptible() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Work:
+class Order:
     """Planned cells, who computes them and where; `part` names the files of a shard's rows, see `results.store`."""
 
     planned: Sequence[Planned]
@@ -88,33 +88,33 @@ def _waiting(planned: Sequence[Planned]) -> int:
     return len(waiting)
 
 
-def carry_out(work: Work, *, dry_run: bool, debug: bool) -> bool:
+def carry_out(order: Order, *, dry_run: bool, debug: bool) -> bool:
     """Shows the plan, or runs what is to run and shows what is known now; returns whether cells failed."""
     from dabench.results import store
     from dabench.run import plan
     from dabench.run.plan import State
 
-    screen.set_aside(work.results)
+    screen.set_aside(order.results)
     if dry_run:
-        seconds = plan.seconds_expected(tuple(work.planned), work.results)
-        _print_plan(work.planned, seconds, work.engine.at_once if _waiting(work.planned) else 1)
-        _say_what_is_stale(work.planned, work.results)
+        seconds = plan.seconds_expected(tuple(order.planned), order.results)
+        _print_plan(order.planned, seconds, order.engine.at_once if _waiting(order.planned) else 1)
+        _say_what_is_stale(order.planned, order.results)
         return False
-    print_groups(work.planned, (State.REFUSED, State.MISSING))
-    store.check_writable(work.results)
-    return _sweep(work, debug=debug)
+    print_groups(order.planned, (State.REFUSED, State.MISSING))
+    store.check_writable(order.results)
+    return _sweep(order, debug=debug)
 
 
-def _sweep(work: Work, *, debug: bool) -> bool:
+def _sweep(order: Order, *, debug: bool) -> bool:
     from dabench.cli import display
     from dabench.results import store
     from dabench.run import sweep
     from dabench.run.plan import State
 
-    planned, engine, results = work.planned, work.engine, work.results
+    planned, engine, results = order.planned, order.engine, order.results
     waiting = sum(each.state is State.RUN for each in planned)
     cached = sum(each.state is State.CACHED for each in planned)
-    where = f"{engine.at_once if waiting else 0} at once on {work.environment.device}"
+    where = f"{engine.at_once if waiting else 0} at once on {order.environment.device}"
     who = "" if engine.name == "local" else f" by {engine.name}"
     screen.say(f"{waiting} cells to run, {cached} stored already, {where}{who}")
     if cached and not waiting:
@@ -122,12 +122,12 @@ def _sweep(work: Work, *, debug: bool) -> bool:
     with display.watching(waiting, screen.out) as listen:
         ended = sweep.carry_out(
             planned,
-            work.environment,
+            order.environment,
             results,
             engine=engine,
             listen=listen,
-            cell_timeout=work.cell_timeout,
-            part=work.part,
+            cell_timeout=order.cell_timeout,
+            part=order.part,
         )
     outcome.tell({each.key for each in planned}, {each.identity["task"] for each in planned}, results)
     failed = [each for each in ended if each.row and each.row["status"] == "failed"]
