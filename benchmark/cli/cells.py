@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dabench.cli import options, screen, sweeping
 from dabench.cli.options import RESULTS
 from dabench.core import ALL, DabenchError
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(
@@ -66,14 +63,14 @@ def run(
     requests = plan.of_suite(request) if tasks == suite.NAME else (request,)
     with sweeping.interruptible():
         planned = [cell for each in requests for cell in plan.plan(each, data, cache, results, force=force)]
-        planned, part = sweeping.part_of(planned, shard)
+        mine, part = sweeping.part_of(planned, shard)
         if remote:
-            place, who = sweeping.remotely(planned, remote, device, data, cache)
+            place, who = sweeping.remotely(mine, remote, device, data, cache)
         else:
-            place, who = sweeping.prepared(planned, device, workers, data, cache)
-        order = sweeping.Order(planned, place, who, results, cell_timeout or math.inf, part)
+            place, who = sweeping.prepared(mine, device, workers, data, cache)
+        order = sweeping.Order(mine, place, who, results, cell_timeout or math.inf, part)
         failed = sweeping.carry_out(order, dry_run=dry_run, debug=context.obj)
-    if all(each.state is plan.State.MISSING for each in planned):
+    if all(each.state is plan.State.MISSING for each in mine):
         raise typer.Exit(2)
     raise typer.Exit(1 if failed else 0)
 

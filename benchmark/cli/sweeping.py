@@ -106,8 +106,7 @@ def carry_out(order: Order, *, dry_run: bool, debug: bool) -> bool:
 
 
 def _sweep(order: Order, *, debug: bool) -> bool:
-    from dabench.cli import display
-    from dabench.results import store
+    from dabench.cli import display, outcome
     from dabench.run import sweep
     from dabench.run.plan import State
 

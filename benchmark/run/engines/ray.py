@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -48,7 +49,7 @@ class Ray:
         """Cells that the cluster has room for."""
         nodes = [node["Resources"] for node in self._nodes()]
         room = (min(node.get(name, 0) / amount for name, amount in self.wanted.items() if amount) for node in nodes)
-        return max(1, sum(math.floor(cells) for cells in room))
+        return max(1, sum(int(cells) for cells in room))
 
     def check(self) -> None:
         """Raises DabenchError without a cluster, or where no node has what a cell takes: Ray would wait for ever."""
@@ -122,7 +123,7 @@ class Ray:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DabenchError(
                 f"no Ray cluster at '{self.address}': {error}; start one with `ray start --head`, or --ray address=..."

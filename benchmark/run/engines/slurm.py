@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -186,13 +186,13 @@ class _Sweep:
             raise DabenchError(f"SLURM refused the jobs: {_last_line(str(error))}; see --slurm") from error
         return jobs
 
-    def until_over(self, jobs: Sequence[Any]) -> Iterator[list[int]]:
+    def until_over(self, jobs: Sequence[Any]) -> Generator[list[int], None, None]:
         """The numbers of the jobs that are not over, again and again; one last time when none is left.
 
         A job is over when its result is there, or when the queue has not had it for two looks.
         """
         gone: Counter[int] = Counter()
-        over = False
+        over, ended = False, False
         try:
             while not over:
                 queued = self.queued(jobs)
@@ -202,9 +202,9 @@ class _Sweep:
                 yield left
                 if not over:
                     time.sleep(self.engine.poll_seconds)
-            jobs = ()
+            ended = True
         finally:
-            for job in jobs:
+            for job in () if ended else jobs:
                 job.cancel(check=False)
 
     def queued(self, jobs: Sequence[Any]) -> set[int]:
