@@ -1,5 +1,6 @@
 """Each engine computes the same cells: identical keys and numbers, and what dies costs no other cell."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from dabench.run import plan, sweep
 from dabench.run.engines.local import Local
 from dabench.run.engines.slurm import Slurm
 from dabench.run.plan import Environment, Request
+
+pytestmark = pytest.mark.timeout(400)
 
 SAME = ("key", "status", "reason", "accuracy", "nll", "predictions", "checkpoint_scores", "source_after", "threads")
 
@@ -35,6 +38,7 @@ def by_local(tiny_task, environment, tmp_path_factory):
     return swept(tiny_task, "source_only,adabn", environment, tmp_path_factory.mktemp("local"), Local(1))[0]
 
 
+@pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed: pip install 'dabench[slurm]'")
 def test_jobs_of_submitit_give_the_keys_and_numbers_of_this_machines_processes(
     tiny_task, environment, tmp_path, by_local, own_method
 ):
