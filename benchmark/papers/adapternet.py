@@ -27,6 +27,9 @@ from dabench.papers.study import (
 )
 
 TUNED = ("finetune_last1", "finetune_last2", "finetune_last3")
+QUICKER = "adapternet[lr=0.01]"
+FOLDS = "five folds"
+TRAINED_HERE = {"cifar10": "resnet20", "shapes": "resnet8"}  # networks that learn from the undistorted pictures
 BUDGETS = (1, 3, 10, 30, ALL)
 ANGLES = tuple(float(angle) for angle in range(0, 360, 30))
 LINES = (
@@ -102,17 +105,23 @@ class Cameras:
 
 
 def adapternet(here: Here) -> Reproduction:
-    """AdapterNet on ImageNet's validation pictures, or on what stands in for them."""
-    family = next((name for name in ("imagenet", "imagenette") if here.has(f"{name}-rotated")), "shapes")
+    """AdapterNet on ImageNet's validation pictures with the paper's network, or on what stands in for them.
+
+    That is CIFAR-10, where a network can be trained that a camera costs as much as the paper's; a pretrained network
+    of ten of its logits errs too seldom.
+    """
+    families = (*(("imagenet",) if here.has_weights("vgg16") else ()), "cifar10", "imagenet", "imagenette")
+    family = next((name for name in families if here.has(f"{name}-rotated")), "shapes")
     cameras = Cameras(family)
     backbone, substitutions = _network(here, family)
+    folds = _folds(here) if family == "cifar10" else None
     claims = (*_on_cameras(cameras), *_on_fine_tuning(cameras), *_on_training(cameras), *_on_further_uses(cameras))
     main = next(claim for claim in claims if "significantly better than finetuning" in claim.quote)
     return Reproduction(
         name="adapternet",
         title="AdapterNet - learning input transformation for domain adaptation (Hazan et al., 2018)",
-        experiments=_experiments(cameras, backbone, here.image_size),
-        tables=_tables(cameras),
+        experiments=_experiments(cameras, backbone, here.image_size) | ({} if folds is None else {FOLDS: folds}),
+        tables=_tables(cameras) + (() if folds is None else (_of_folds(),)),
         claims=claims,
         lesson=Lesson(
             main,
@@ -132,6 +141,8 @@ def adapternet(here: Here) -> Reproduction:
         notes=(
             "The drop is relative to the accuracy of the same network on the undistorted test pictures, as in the "
             "paper.",
+            "On ten classes of ImageNet at 112 px the method cannot show itself: a network that is sure of what it "
+            "sees is made right more cheaply by a blank picture, see docs/faq.md.",
         ),
     )
 
@@ -140,16 +151,45 @@ def _network(here: Here, family: str) -> tuple[str, tuple[Substitution, ...]]:
     """The network, and what stands in for the paper's network, image size and pictures."""
     own: tuple[Substitution, ...]
     size: tuple[Substitution, ...] = ()
-    if family == "shapes":  # a network of its own, trained on them
-        backbone = here.backbone or "resnet8"
-        own = (Substitution("vgg16", backbone, "as asked for" if here.backbone else "trained on shapes"),)
+    if family in TRAINED_HERE:
+        backbone = here.backbone or TRAINED_HERE[family]
+        own = (Substitution("vgg16", backbone, "as asked for" if here.backbone else f"trained on {family}"),)
     else:
         backbone, own = network(here, "vgg16", "tf_efficientnet_lite0")
         size = image_size(here, 224)
     if family == "imagenet":
         return backbone, (*own, *size)
     given = "the synthetic shapes" if family == "shapes" else family
-    return backbone, (*own, *size, Substitution("ImageNet's validation pictures", given, "they are not here"))
+    why = (
+        "they are too few here, or the paper's network is not" if here.has("imagenet-rotated") else "they are not here"
+    )
+    return backbone, (*own, *size, Substitution("ImageNet's validation pictures", given, why))
+
+
+def _folds(here: Here) -> Experiment | None:
+    """A short training on the ImageNet pictures that there are, each of which one of five seeds scores."""
+    if not (here.has("imagenet-rotated") and here.has_weights("tf_efficientnet_lite0")):
+        return None
+    return Experiment(
+        tasks="imagenet-rotated,imagenet-power",
+        methods=",".join(["source_only", *TUNED, "finetune_all", "adapternet", QUICKER]),
+        seeds=5,
+        share=0.04,
+        backbone="tf_efficientnet_lite0",
+        image_size=160,
+        protocol="five-folds",
+    )
+
+
+def _of_folds() -> Table:
+    lines = (*LINES[:5], TableLine("AdapterNet, three times the learning rate", Of(QUICKER)), LINES[5])
+    return Table(
+        title="Beside it: ImageNet's validation pictures, five folds, 4 % of the steps, EfficientNet-Lite0 at 160 px",
+        experiment=FOLDS,
+        columns=(("colour rotation", "imagenet-rotated"), ("power function", "imagenet-power")),
+        lines=lines,
+        measures=(ACCURACY, DROP),
+    )
 
 
 def _experiments(cameras: Cameras, backbone: str, size: int | None) -> dict[str, Experiment]:
@@ -157,7 +197,8 @@ def _experiments(cameras: Cameras, backbone: str, size: int | None) -> dict[str,
     experiment = partial(Experiment, tasks=",".join(cameras.both), backbone=backbone, image_size=size)
     experiments = {
         "table 1": experiment(
-            methods=f"source_only,{tuned},adapternet,finetune_all,adapternet_inner,adapternet_unlabelled"
+            seeds=5 if cameras.family == "cifar10" else 3,
+            methods=f"source_only,{tuned},adapternet,finetune_all,adapternet_inner,adapternet_unlabelled",
         ),
         "initialisation": experiment(methods="source_only,adapternet,adapternet[init=random]"),
         "presets": experiment(methods=",".join(["adapternet", *PRESETS.values()])),

@@ -65,7 +65,7 @@ def _request(experiment: Experiment, scale: float, seeds: tuple[int, ...] | None
         tasks=registry.tasks(experiment.tasks),
         methods=registry.methods(experiment.methods),
         seeds=tuple(range(experiment.seeds)) if seeds is None else seeds,
-        budget=scale,
+        budget=scale * experiment.share,
         backbone=experiment.backbone,
         image_size=experiment.image_size,
         protocol=experiment.protocol,

@@ -35,11 +35,15 @@ class Here:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Cells under the same conditions; with a `parameter`, one curve for each task (see dabench.run.curves)."""
+    """Cells under the same conditions; with a `parameter`, one curve for each task (see dabench.run.curves).
+
+    `share` is the part of --scale that its cells are given.
+    """
 
     tasks: str
     methods: str
     seeds: int = 3
+    share: float = 1.0
     backbone: str | None = None
     image_size: int | None = None
     protocol: str | None = None
