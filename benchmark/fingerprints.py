@@ -139,6 +139,12 @@ def core_code(package: Path = PACKAGE) -> str:
 
 
 @cache
+def camera_code() -> str:
+    """Fingerprint of the code of the simulated cameras."""
+    return digest(_meaning(ast.parse((PACKAGE / "data" / "cameras.py").read_text())))
+
+
+@cache
 def loader_code(task: Task) -> str:
     """Fingerprint of the code that loads a task's images."""
     files = [*sorted((PACKAGE / "data").glob("*.py")), Path(inspect.getfile(task.load))]

@@ -11,6 +11,7 @@ import torch
 
 from dabench import fingerprints, registry
 from dabench.core import Domain, Domains, Stream
+from dabench.data.cameras import Rotated
 from dabench.results import store
 from dabench.run import plan, sweep
 from dabench.run.plan import Environment, Request
@@ -121,3 +122,15 @@ def test_code_has_one_fingerprint_under_every_python():
 def test_what_stands_in_the_place_of_nothing_counts():
     nothing, none = (fingerprints._meaning(ast.parse(f"def f(): return {what}")) for what in ("", "None"))
     assert nothing != none
+
+
+def test_a_colour_that_another_processor_rounds_otherwise_is_the_same_cell(tmp_path, monkeypatch):
+    """Vector units differ in the last bit of a power, and so do some pixels behind the rotated camera."""
+    task = registry.task("shapes-rotated")
+    data, protocol = tmp_path / "data", task.protocols[0]
+    here = plan.data_print(task, data, tmp_path / "here", protocol)
+    monkeypatch.setattr(Rotated, "apply", lambda camera, images: images ^ 1)
+    assert plan.data_print(task, data, tmp_path / "there", protocol) == here
+    assert plan.data_print(task.vary("angle", 149), data, tmp_path / "there", protocol) != here
+    monkeypatch.setattr(fingerprints, "camera_code", lambda: "another transform")
+    assert plan.data_print(task, data, tmp_path / "elsewhere", protocol) != here
