@@ -13,7 +13,7 @@ from scipy import stats
 from dabench.evaluation import answers
 from dabench.evaluation.comparison import Comparison, Lines, Verdict
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.papers.measures import STREAM, Evidence, Of
+from dabench.papers.measures import STREAM, Basis, Of
 from dabench.papers.rules import Higher, Outcome
 from dabench.report import advice, compare, groups, latex, markdown, plots
 from dabench.report.markdown import Beside
@@ -182,7 +182,7 @@ def test_a_papers_rule_judges_every_pair_as_the_verdict_says(board):
         for one, other in pairs[:: 1 + len(pairs) // 30]:
             experiment = [row for row in mine if row["entry"] in (one.Index, other.Index)]
             rule = Higher(one.task, Of(one.variant), Of(other.variant))
-            assert rule.judge(Evidence(experiment, board)).outcome is OUTCOMES[board.verdict(one.Index, other.Index)]
+            assert rule.judge(Basis(experiment, board)).outcome is OUTCOMES[board.verdict(one.Index, other.Index)]
             seen += 1
     assert seen > 100
 

@@ -10,7 +10,7 @@ from dabench import cli, registry
 from dabench.core import DabenchError
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.papers import measures, page, pictures, planned, studies
-from dabench.papers.measures import Evidence, Of
+from dabench.papers.measures import Basis, Of
 from dabench.papers.rules import AllOf, AnyOf, Below, BestOf, Higher, Judgement, NoneLower, Outcome, Regime
 from dabench.papers.studies import PAPERS
 from dabench.papers.study import (
@@ -65,7 +65,7 @@ def judge(rule, rows):
     """The judgement where the rows of the experiment are all that is stored."""
     rows = [{**each, "key": str(at)} for at, each in enumerate(rows)]
     stored = [each for each in rows if each["status"] not in ("missing", "outside")]
-    return rule.judge(Evidence(rows, Leaderboard(pd.DataFrame(stored))))
+    return rule.judge(Basis(rows, Leaderboard(pd.DataFrame(stored))))
 
 
 NOGRL, GRL = Of("nogrl"), Of("dann")
@@ -269,7 +269,7 @@ def test_a_pair_that_the_leaderboard_corrects_for_many_methods_is_judged_as_ther
 def test_what_gave_way_to_newer_rows_on_the_leaderboard_is_not_judged():
     rows = [{**each, "key": f"old{at}"} for at, each in enumerate(seeds("nogrl", 0.9, 0.91) + seeds("dann", 0.5, 0.5))]
     newer = [{**each, "key": f"new{at}", "created": "2026"} for at, each in enumerate(rows)]
-    verdict = Higher("t", NOGRL, GRL).judge(Evidence(rows, Leaderboard(pd.DataFrame(rows + newer))))
+    verdict = Higher("t", NOGRL, GRL).judge(Basis(rows, Leaderboard(pd.DataFrame(rows + newer))))
     assert verdict.outcome is Outcome.NOT_TESTABLE
     assert "newer rows" in verdict.evidence
 
@@ -489,7 +489,7 @@ def test_an_interrupted_study_leaves_a_page(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "run", interrupted)
+    monkeypatch.setattr(sweep, "carry_out", interrupted)
     folders = [f"--{name}={tmp_path / name}" for name in ("data", "cache", "results")]
     with pytest.raises(SystemExit) as ended:
         cli.main(["reproduce", "nogrl", "--backbone", "lenet", "--workers", "1", *folders])

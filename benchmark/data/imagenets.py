@@ -28,13 +28,15 @@ def load_imagenet(task: Task, root: Path, cache: Path, protocol: Protocol) -> Do
     """
     pictures = imagenet(root)
     count = len(pictures)
-    scored = count // (protocol.folds if protocol.folds > 1 else 10)
-    first, second = count - scored - count // 10, count - scored
+    parts, part = (protocol.folds, protocol.fold) if protocol.folds > 1 else (10, 9)
+    start, stop = count * part // parts, count * (part + 1) // parts
+    second = count - (stop - start)
+    first = second - count // 10
     height = task.image_shape[1]
     resize = round(height * 8 / 7)
     source, target = (decoded(pictures, cache, task.image_shape, resize, camera) for camera in (None, task.camera))
-    if protocol.folds > 1:
-        order = np.roll(np.arange(count), -scored * (protocol.fold + 1))
+    if stop < count:
+        order = np.roll(np.arange(count), -stop)
         source, target = source[order], target[order]
     return Domains(
         source_train=None,

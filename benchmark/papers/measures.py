@@ -188,7 +188,7 @@ class Of:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Basis:
     """The rows of an experiment, and the leaderboard of the whole folder, which says what differs."""
 
     rows: Sequence[Row]

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from dabench.core import DabenchError
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.papers import measures
-from dabench.papers.measures import Evidence, Row
+from dabench.papers.measures import Basis, Row
 from dabench.papers.pictures import caption_of, cell_of
 from dabench.papers.planned import PlannedStudy, rows_of, stored_rows
 from dabench.papers.rules import Judgement, NotHere, Outcome
@@ -67,7 +67,7 @@ def markdown(
 ) -> str:
     """The page from the rows of each experiment and the board of all; `shown` maps picture files to their captions."""
     study = planned.study
-    judged = [(claim, study.judge(claim, Evidence(rows[claim.experiment], board))) for claim in study.claims]
+    judged = [(claim, study.judge(claim, Basis(rows[claim.experiment], board))) for claim in study.claims]
     return "\n".join(
         [
             f"# {study.title}\n",

@@ -19,7 +19,7 @@ from dabench.evaluation.comparison import Difference, Verdict
 from dabench.papers.measures import (
     ACCURACY,
     OUTSIDE,
-    Evidence,
+    Basis,
     Measure,
     Of,
     OutsideRegime,
@@ -54,7 +54,7 @@ class Rule(Protocol):
     @property
     def words(self) -> str: ...
 
-    def judge(self, evidence: Evidence) -> Judgement: ...
+    def judge(self, evidence: Basis) -> Judgement: ...
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Higher:
     def _tested(self) -> bool:
         return not self.by and self.measure is ACCURACY
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         try:
             if self._tested:
                 return self._by_test(evidence)
@@ -174,7 +174,7 @@ class Higher:
         sides = f"{self.first} {points(means[0])}, {self.second} {points(means[1])}"
         return judged(found, self.by, above=True, evidence=f"{self.task}: {sides}, difference {found}")
 
-    def _by_test(self, evidence: Evidence) -> Judgement:
+    def _by_test(self, evidence: Basis) -> Judgement:
         entries = evidence.entries((self.task, self.first), (self.task, self.second))
         first, second = (evidence.mean(entry) for entry in entries)
         missing = sum(each.missing(self.task, evidence.rows) for each in (self.first, self.second))
@@ -197,7 +197,7 @@ class Below:
         side = "above" if self.above else "below"
         return f"the interval of {self.of} ({self.measure.name}) lies wholly {side} {points(self.limit)}"
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         try:
             found = self.of.measured(self.task, evidence.rows, self.measure)
         except DabenchError as error:
@@ -221,7 +221,7 @@ class BestOf:
             "others by the leaderboard's test of a difference"
         )
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         try:
             found = {each: each.measured(self.task, evidence.rows) for each in self.among}
             winner, other = (
@@ -255,7 +255,7 @@ class NoneLower:
             "(the same test pictures, paired), and at the untouched end it is better"
         )
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         try:
             known = {task: self.of.measured(task, evidence.rows) for task in (self.task, *self.others)}
             gains = {task: self._gain(task, evidence) for task in self.others}
@@ -273,7 +273,7 @@ class NoneLower:
             return Judgement(Outcome.CONTRADICTED, said)
         return Judgement(Outcome.REPRODUCED if verdicts[untouched] is Verdict.BETTER else Outcome.UNDECIDED, said)
 
-    def _gain(self, task: str, evidence: Evidence) -> Difference:
+    def _gain(self, task: str, evidence: Basis) -> Difference:
         """The accuracy on the other task less that here."""
         there, here = (next(iter(self.of.rows(each, evidence.rows).values())) for each in (task, self.task))
         if there["truth"] != here["truth"]:
@@ -288,7 +288,7 @@ class NotHere:
     reason: str
     words: str = "none: nothing that is stored bears on it"
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         return Judgement(Outcome.NOT_TESTABLE, self.reason)
 
 
@@ -302,7 +302,7 @@ class AllOf:
     def words(self) -> str:
         return _joined(self.rules, " and ")
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         return _first_of((Outcome.CONTRADICTED, *_OPEN, Outcome.REPRODUCED), self.rules, evidence)
 
 
@@ -316,14 +316,14 @@ class AnyOf:
     def words(self) -> str:
         return _joined(self.rules, " or ")
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    def judge(self, evidence: Basis) -> Judgement:
         return _first_of((Outcome.REPRODUCED, *_OPEN, Outcome.CONTRADICTED), self.rules, evidence)
 
 
 _OPEN = (Outcome.OUTSIDE, Outcome.NOT_TESTABLE, Outcome.UNDECIDED)
 
 
-def _first_of(order: Sequence[Outcome], rules: Sequence[Rule], evidence: Evidence) -> Judgement:
+def _first_of(order: Sequence[Outcome], rules: Sequence[Rule], evidence: Basis) -> Judgement:
     """The first outcome in the order that a rule came to, with the evidence of all."""
     judgements = [rule.judge(evidence) for rule in rules]
     outcome = min((each.outcome for each in judgements), key=order.index)

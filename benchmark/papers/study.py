@@ -9,7 +9,7 @@ from pathlib import Path
 from dabench import registry
 from dabench.core import ALL, MissingData
 from dabench.data.datasets import files_of
-from dabench.papers.measures import ACCURACY, STREAM, Evidence, Measure, Of
+from dabench.papers.measures import ACCURACY, STREAM, Basis, Measure, Of
 from dabench.papers.rules import AllOf, Higher, Judgement, NotHere, Outcome, Regime, Rule
 
 SMALL = 0.02  # two points: less than this is no difference that anyone would act on
@@ -152,10 +152,10 @@ class Reproduction:
     substitutions: tuple[Substitution, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def judge(self, claim: Claim, evidence: Evidence) -> Judgement:
+    def judge(self, claim: Claim, evidence: Basis) -> Judgement:
         """What the claim comes to on the rows of its experiment, where these are in the paper's regime."""
         rows = evidence.rows if self.regime is None else self.regime.marked(evidence.rows)
-        return claim.rule.judge(Evidence(rows, evidence.board))
+        return claim.rule.judge(Basis(rows, evidence.board))
 
 
 # ----------------------------------------------------------------------------------- what the papers share
