@@ -23,6 +23,7 @@ from dabench.papers.study import Claim, Table
 from dabench.report import curves
 from dabench.report.markdown import load
 from dabench.results import provenance
+from dabench.run.plan import Start
 
 _NONE = "-"
 _SHORT = {
@@ -118,7 +119,7 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
     lines = [f"- Run by `dabench reproduce {planned.study.name}{scale}`, budget {planned.scale:g}. Cells: {counted}."]
     for name, cells in planned.by_experiment.items():
         facts = [each.identity for each in cells]
-        networks = sorted({f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}" for fact in facts})
+        networks = sorted({_network(fact, planned.scale) for fact in facts})
         seeds = len({fact["seed"] for fact in facts})
         lines.append(f"- {name}: {'; '.join(networks)}; {seeds} seed{'s' if seeds > 1 else ''}.")
     if planned.scale != 1:
@@ -136,6 +137,13 @@ def _how(planned: PlannedStudy, rows: Mapping[str, Sequence[Row]]) -> str:
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         lines.append(f"- {reason[:1].upper()}{reason[1:]} ({', '.join(places[:3])}{more})")
     return "## How it was run\n\n" + "\n".join(lines) + "\n"
+
+
+def _network(fact: Row, scale: float) -> str:
+    words = f"`{fact['backbone']}` at {fact['image_size']} px, {fact['protocol']}"
+    if fact["start"] != Start.SOURCE_MODEL:
+        words += ", trained from the initial weights"
+    return words if fact["budget"] == scale else f"{words}, {_share(fact['budget'])} of the steps"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -69,6 +69,7 @@ def _request(experiment: Experiment, scale: float, seeds: tuple[int, ...] | None
         backbone=experiment.backbone,
         image_size=experiment.image_size,
         protocol=experiment.protocol,
+        start=experiment.start,
         labels=experiment.labels,
     )
 

@@ -11,6 +11,7 @@ from dabench.core import ALL, MissingData
 from dabench.data.datasets import files_of
 from dabench.papers.measures import ACCURACY, STREAM, Basis, Measure, Of
 from dabench.papers.rules import AllOf, Higher, Judgement, NotHere, Outcome, Regime, Rule
+from dabench.run.plan import Start
 
 SMALL = 0.02  # two points: less than this is no difference that anyone would act on
 
@@ -47,6 +48,7 @@ class Experiment:
     backbone: str | None = None
     image_size: int | None = None
     protocol: str | None = None
+    start: Start = Start.SOURCE_MODEL
     labels: tuple[int, ...] = (ALL,)
     streams: tuple[str, ...] = (STREAM,)
     parameter: str = ""
