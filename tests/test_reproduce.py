@@ -344,8 +344,9 @@ def test_what_stands_in_for_missing_data_and_weights_is_named(tmp_path):
     study = PAPERS["adapternet"](Here(tmp_path, lambda backbone: False))
     assert [each.given for each in study.substitutions] == ["resnet8", "the synthetic shapes"]
     study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: False))
-    assert [(each.own, each.given) for each in study.substitutions] == [("resnet18", "resnet20"), ("224 px", "32 px")]
-    assert {(each.backbone, each.image_size) for each in study.experiments.values()} == {("resnet20", 32)}
+    assert [each.given for each in study.substitutions] == ["tf_efficientnet_lite0", "112 px and a tenth of the steps"]
+    on_pacs = study.experiments["tables 1-3"], study.experiments["mask rate"]
+    assert {(each.backbone, each.image_size, each.share) for each in on_pacs} == {("tf_efficientnet_lite0", 112, 0.1)}
     study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: True))
     assert not study.substitutions
     study = PAPERS["activation-shaping"](Here(tmp_path, lambda backbone: True, "resnet50", 112))
