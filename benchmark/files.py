@@ -38,6 +38,14 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes | str, option: str) -> None:
+    """Writes a page or a figure, whole or not at all; raises DabenchError as in `named_errors`."""
+    with named_errors(path, option):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 @contextmanager
 def named_errors(path: Path, option: str) -> Iterator[None]:
     """Turns what the system says of a write into a DabenchError that names the path and the remedy.
@@ -47,6 +55,7 @@ def named_errors(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # What numpy says, without a number, where the disk took the first part of an array alone.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(error)
         remedy = "free some space" if full else f"choose another place with {option}"
         raise DabenchError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error

@@ -176,7 +176,15 @@ def test_a_missing_release_names_its_file_and_where_it_is_to_be_had(root):
         read("cifar10-c-released", root)
 
 
+@pytest.mark.parametrize("name", ["fog.npy", "labels.npy"])
+def test_a_file_whose_head_is_no_python_is_named(root, name):
+    file = root / "CIFAR-10-C" / name
+    file.write_bytes(file.read_bytes().replace(b"(", b"[", 1))
+    with pytest.raises(DabenchError, match=rf"cannot read .*{name}"):
+        read("cifar10-c-released", root)
+
+
 def test_a_file_of_another_shape_is_refused(root):
     np.save(root / "CIFAR-10-C" / "fog.npy", np.zeros((7, 32, 32, 3), np.uint8))
-    with pytest.raises(DabenchError, match=r"fog\.npy holds uint8 \(7, 32, 32, 3\) for 90 labels"):
+    with pytest.raises(DabenchError, match=r"fog\.npy: it holds uint8 \(7, 32, 32, 3\) for 90 labels"):
         read("cifar10-c-released", root)

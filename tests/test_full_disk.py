@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from dabench import models
-from dabench.core import DabenchError
+from dabench.core import DabenchError, Domain
 from dabench.data import pictures
-from dabench.files import locked, named_errors
+from dabench.data.corruptions import Corruption, corrupted
+from dabench.files import locked, named_errors, write_whole
 from dabench.results import store
 
 
@@ -60,10 +61,23 @@ def decode_pictures(disk):
     pictures.decoded(pictures.pictures_in(folder, ("cat",)), disk / "cache", (3, 64, 64))
 
 
-@pytest.mark.parametrize("kilobytes", [0, 60])
-@pytest.mark.parametrize("write", [store_a_row, store_a_row_in_a_new_file, keep_weights, decode_pictures])
+def corrupt_pictures(disk):
+    domain = Domain(np.frombuffer(noise() * 2, np.uint8)[: 36 * 3072].reshape(-1, 3, 32, 32), np.zeros(36, np.int64))
+    corrupted(domain, Corruption("contrast"), disk / "cache")
+
+
+def write_a_page(disk):
+    write_whole(disk / "results" / "page.md", noise(), "--output")
+
+
+@pytest.mark.parametrize("kilobytes", [0, 50])
+@pytest.mark.parametrize(
+    "write",
+    [store_a_row, store_a_row_in_a_new_file, keep_weights, decode_pictures, corrupt_pictures, write_a_page],
+)
 def test_a_full_disk_costs_nothing_that_was_there(small_disk, write, kilobytes):
     store.write(small_disk / "results", [row(0)])
+    write_whole(small_disk / "results" / "page.md", "what was there", "--output")
     filler = small_disk / "filler"
     filler.write_bytes(b"\0" * (shutil.disk_usage(small_disk).free - 1024 * kilobytes))
     before = contents(small_disk)
@@ -77,4 +91,4 @@ def test_a_full_disk_costs_nothing_that_was_there(small_disk, write, kilobytes):
 
 
 def contents(folder: Path):
-    return {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+    return {path: path.read_bytes() for ending in ("parquet", "md") for path in folder.rglob(f"*.{ending}")}

@@ -11,7 +11,7 @@ import typer
 from dabench.cli import options, screen
 from dabench.cli.options import RESULTS
 from dabench.core import DabenchError
-from dabench.files import named_errors
+from dabench.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +65,7 @@ def report(
         screen.warn(f"note: {words}")
     if not check:
         for file, text in files.items():
-            with named_errors(file, "--output"):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text)
+            write_whole(file, text, "--output")
         screen.say(f"{output}" + (f" and {len(files) - 1} files that it links to" if len(files) > 1 else ""))
         return
     wrong = [file for file, text in files.items() if not file.is_file() or file.read_text() != text]

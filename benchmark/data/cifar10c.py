@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dabench.core import DabenchError, Domain, MissingData
+from dabench.core import Domain, MissingData
 from dabench.data.corruptions import CORRUPTIONS
-from dabench.data.official import Dataset, reading
+from dabench.data.official import Dataset, labelled, reading
 
 _SEVERITIES = 5
 
@@ -27,15 +27,17 @@ def cifar10c(root: Path, corruption: str, severity: int) -> Domain:
     """One corruption's pictures at one severity, (n, 3, 32, 32): a fifth of its file, in the order of the test set."""
     labels_file, *_ = _files(root)
     images_file = root / "CIFAR-10-C" / f"{corruption}.npy"
-    with reading(images_file):
-        images, labels = np.load(images_file, mmap_mode="r"), np.load(labels_file)
+    with reading(labels_file):
+        labels = np.load(labels_file)
+        if labels.ndim != 1 or len(labels) % _SEVERITIES:
+            raise ValueError(f"it holds {labels.dtype} {labels.shape}, not as many labels for each of five severities")
     count = len(labels) // _SEVERITIES
-    if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or len(labels) % _SEVERITIES:
-        raise DabenchError(
-            f"{images_file} holds {images.dtype} {images.shape} for {len(labels)} labels; fetch it again"
-        )
     part = slice((severity - 1) * count, severity * count)
-    return Domain(np.ascontiguousarray(images[part].transpose(0, 3, 1, 2)), labels[part].astype(np.int64))
+    with reading(images_file):
+        images = np.load(images_file, mmap_mode="r")
+        if images.shape != (len(labels), 32, 32, 3):
+            raise ValueError(f"it holds {images.dtype} {images.shape} for {len(labels)} labels")
+        return labelled(images[part].transpose(0, 3, 1, 2), labels[part], 10)
 
 
 CIFAR10C = Dataset(

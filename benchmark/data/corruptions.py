@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
+import tokenize
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from dabench.data.effects import (
     soft_disk,
     zoomed,
 )
+from dabench.files import locked, named_errors, replacing
 
 _AT_ONCE = 256  # images, which bounds the float copies
 
@@ -78,12 +78,14 @@ def corrupted(domain: Domain, corruption: Corruption, cache: Path) -> Domain:
     key = hashlib.sha256(repr((domain_print(domain), corruption, code)).encode()).hexdigest()[:24]
     path = cache / f"{key}.npy"
     if not path.exists():
-        images = corruption.apply(domain.images)
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as file:
-            np.save(file, images)
-        os.replace(file.name, path)
-    return Domain(np.load(path), domain.labels)
+        with named_errors(path, "--cache"), locked(path):
+            if not path.exists():  # another process may have been at it
+                with replacing(path) as unfinished, unfinished.open("wb") as file:
+                    np.save(file, corruption.apply(domain.images))
+    try:
+        return Domain(np.load(path), domain.labels)
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        raise DabenchError(f"cannot read the corrupted pictures {path}: {error}; delete that file") from error
 
 
 # ------------------------------------------------------------ corruptions: float32 (n, 3, height, width) in [0, 1]

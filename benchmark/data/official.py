@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tarfile
+import tokenize
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def reading(path: Path) -> Iterator[None]:
     except (  # scipy's own reader stumbles over a name that it never set
         *(OSError, EOFError, AssertionError, AttributeError, RuntimeError, ValueError, TypeError, LookupError),
         *(ArithmeticError, MemoryError, NameError, struct.error, zlib.error, tarfile.TarError, pickle.UnpicklingError),
+        *(SyntaxError, tokenize.TokenError),  # numpy reads the head of a .npy file as Python
     ) as error:
         remedy = "the file is truncated or corrupt; delete it and fetch it again"
         reason = str(error).partition("\n")[0] or type(error).__name__

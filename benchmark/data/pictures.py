@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tokenize
 import unicodedata
 import warnings
 from collections import Counter
@@ -259,7 +260,7 @@ def decoded(
         large = path.stat().st_size > _IN_MEMORY
         # Copy on write: torch warns of arrays that it cannot write to, and nobody writes to this one.
         return Domain(np.load(path, mmap_mode="c" if large else None), labels)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise DabenchError(f"cannot read the decoded pictures {path}: {error}; delete that file") from error
 
 

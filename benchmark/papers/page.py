@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from dabench.core import DabenchError
 from dabench.evaluation.leaderboard import Leaderboard
+from dabench.files import write_whole
 from dabench.papers import measures
 from dabench.papers.measures import Basis, Row
 from dabench.papers.pictures import caption_of, cell_of
@@ -49,17 +50,13 @@ def write(planned: PlannedStudy, data: Path, cache: Path, results: Path) -> tupl
             f"no cell of {planned.study.name} is stored under these conditions, so {page} stays as it is; give the "
             "--scale, --backbone and --image-size that it names, and the data (see dabench data status)"
         )
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        for drawn in planned.curves:
-            curves.write(results, drawn, stored.values())
-        cells = {picture: cell_of(picture, planned, stored) for picture in planned.study.pictures}
-        shown = {picture.file: caption_of(page.parent / picture.file, cell) for picture, cell in cells.items() if cell}
-        board = Leaderboard(load(results), stale=provenance.age(results).stale)
-        text = markdown(planned, rows, board, {file: words for file, words in shown.items() if words})
-        page.write_text(text)
-    except OSError as error:
-        raise DabenchError(f"cannot write {error.filename}: {error.strerror}; choose another with --results") from error
+    for drawn in planned.curves:
+        curves.write(results, drawn, stored.values())
+    cells = {picture: cell_of(picture, planned, stored) for picture in planned.study.pictures}
+    shown = {picture.file: caption_of(page.parent / picture.file, cell) for picture, cell in cells.items() if cell}
+    board = Leaderboard(load(results), stale=provenance.age(results).stale)
+    text = markdown(planned, rows, board, {file: words for file, words in shown.items() if words})
+    write_whole(page, text, "--results")
     return text, page
 
 

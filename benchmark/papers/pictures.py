@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from dabench import registry
 from dabench.core import ALL, DabenchError
-from dabench.files import named_errors, replacing
+from dabench.files import write_whole
 from dabench.papers.measures import Row
 from dabench.papers.planned import PlannedStudy, stored_rows
 from dabench.papers.study import PictureGrid
@@ -28,22 +29,13 @@ def draw(planned: PlannedStudy, place: Environment, results: Path) -> None:
 
     A file that is of this very cell stays. Raises DabenchError where a file cannot be written.
     """
-    from PIL.PngImagePlugin import PngInfo
-
     stored = stored_rows(results)
     for picture in planned.study.pictures:
         cell, file = cell_of(picture, planned, stored), results / "reproductions" / picture.file
         if cell is None or caption_of(file, cell):
             continue
         grid, caption = adapted_grid(cell.cell, cell.identity["task"], place)
-        facts = PngInfo()
-        facts.add_text("cell", cell.key)
-        facts.add_text("caption", caption)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            grid.save(file, pnginfo=facts, optimize=True)
-        except OSError as error:
-            raise DabenchError(f"cannot write {file}: {error.strerror}; choose another with --results") from error
+        write_whole(file, _png(grid, {"cell": cell.key, "caption": caption}), "--results")
 
 
 def cell_of(picture: PictureGrid, planned: PlannedStudy, stored: Mapping[str, Row]) -> Planned | None:
@@ -101,8 +93,6 @@ def _draw_stored(
     name: str, key: str, file: Path, results: Path, place: Environment, say: Callable[[str], None]
 ) -> None:
     """Adapts the stored cell of that key anew and keeps its picture."""
-    from PIL.PngImagePlugin import PngInfo
-
     from dabench.run import export
 
     stored = export.find(f"{name}/adapternet", results, 0, key)
@@ -110,11 +100,19 @@ def _draw_stored(
     task.protocol(stored.cell.protocol)  # before any training
     say(f"drawing what adapternet gives back on {name}; kept for the next time")
     grid, caption = adapted_grid(stored.cell, name, place)
-    facts = PngInfo()
-    facts.add_text("caption", caption)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with named_errors(file, "--cache"), replacing(file) as unfinished:
-        grid.save(unfinished, "png", pnginfo=facts, optimize=True)
+    write_whole(file, _png(grid, {"caption": caption}), "--cache")
+
+
+def _png(picture: Image, facts: Mapping[str, str]) -> bytes:
+    """The picture's file, with the facts as its texts."""
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    for name, text in facts.items():
+        texts.add_text(name, text)
+    file = io.BytesIO()
+    picture.save(file, "png", pnginfo=texts, optimize=True)
+    return file.getvalue()
 
 
 def adapted_grid(cell: Cell, name: str, place: Environment) -> tuple[Image, str]:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from dabench.core import ALL, DabenchError
+from dabench.core import ALL
 from dabench.evaluation import statistics
+from dabench.files import write_whole
 from dabench.results.curve import COUNTED, Curve
 
 COLUMNS = ("key", "status", "variant", "seed", "accuracy", "accuracy_before", "setting")
@@ -161,10 +162,6 @@ def write(results: Path, drawn: Curve, rows: Iterable[Mapping[str, Any]]) -> tup
     found = lines(drawn, rows)
     picture = results / "curves" / picture_name(drawn)
     table = picture.with_suffix(".md")
-    try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(svg(drawn, found))
-        table.write_text(markdown(drawn, found))
-    except OSError as error:
-        raise DabenchError(f"cannot write {error.filename}: {error.strerror}; choose another with --results") from error
+    write_whole(picture, svg(drawn, found), "--results")
+    write_whole(table, markdown(drawn, found), "--results")
     return table, picture

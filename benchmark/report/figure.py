@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dabench.core import DabenchError
+from dabench.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,5 +131,4 @@ def saved(figure: Figure, kind: str) -> bytes:
 def write(plot: Plot, output: Path) -> None:
     """Stores the figure under its file name's suffix."""
     content = saved(plot.figure, output.suffix.removeprefix(".").lower())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(content)
+    write_whole(output, content, "--output")

@@ -19,7 +19,7 @@ import pandas as pd
 from dabench import registry
 from dabench.core import DabenchError, Reference, Setting, Task
 from dabench.evaluation.leaderboard import Leaderboard
-from dabench.files import named_errors, replacing
+from dabench.files import write_whole
 from dabench.registry import Description
 from dabench.report import compare, details, front, payload, pictures
 from dabench.report.markdown import load
@@ -134,8 +134,4 @@ def write(folder: Path, made: Mapping[str, bytes]) -> None:
     for old in folder.glob("task-*.js"):
         old.unlink()
     for name, content in made.items():
-        path = folder / name
-        with named_errors(path, "--site"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as unfinished:
-                unfinished.write_bytes(content)
+        write_whole(folder / name, content, "--site")
