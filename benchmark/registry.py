@@ -98,6 +98,8 @@ def _name_and_parameters(text: str) -> tuple[str, dict[str, str]]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise DabenchError(f"cannot read '{pair}' in '{text}'; write parameter=value")
+        if name.strip() in given:
+            raise DabenchError(f"'{text}' gives '{name.strip()}' twice; give it once")
         given[name.strip()] = value.strip()
     return match[1].strip(), given
 

@@ -40,6 +40,8 @@ def test_unknown_parameter_lists_the_known_ones():
         ("tent[episodic=perhaps]", "is not true or false"),
         ("dann[lr]", "write parameter=value"),
         ("dann[lr=1", "write name or name"),
+        ("dann[lr=0.01][hidden=8]", r"cannot read 'dann\[lr=0.01\]\[hidden=8\]'; write name or name"),
+        ("dann[lr=0.01,lr=0.02]", r"'dann\[lr=0.01,lr=0.02\]' gives 'lr' twice; give it once"),
         ("", "no method named"),
         ("nowhere/own.py", "no method file nowhere/own.py"),
     ],
