@@ -16,7 +16,7 @@ from dabench.core import DabenchError, Stream
 from dabench.models.scripted import Scripted
 from dabench.nn import Classifier
 from dabench.results import store
-from dabench.run import adaptation, isolation, plan, streams, sweep, worker
+from dabench.run import adaptation, interrupts, isolation, plan, streams, sweep, worker
 from dabench.run.plan import Environment, Request
 
 
@@ -232,6 +232,34 @@ except KeyboardInterrupt:
 """
 
 
+# The moment at which a process was started and has not been told what to run.
+INTERRUPTED = """
+import os, signal
+
+started = 0
+
+def profile(frame, event, argument):
+    global started
+    if event == "call" and frame.f_code.co_name == "connect_to_new_process":
+        started += 1
+    if event == "return" and frame.f_code.co_name == "connect_to_new_process" and started == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.setprofile(profile)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are forked from a server on Linux alone")
+def test_an_interruption_waits_until_a_process_has_its_orders(tiny_task, tmp_path, own_method):
+    endless = own_method("endless", "while True: pass")
+    program = SWEEP.replace("try:", INTERRUPTED + "try:", 1)
+    command = [sys.executable, "-c", program, str(tiny_task), str(endless), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert [row["method"] for row in store.load(tmp_path / "results").to_pylist()] == ["source_only"]
+
+
 def alive(marker):
     """Processes whose working folder is a method's, or that run the given marker."""
     found = []
@@ -295,3 +323,21 @@ def test_a_torchscript_network_is_sent_whole():
     received = adaptation.unpacked(adaptation.packed(model), torch.device("cpu"))
     images = torch.rand(5, 3, 2, 2)
     assert torch.equal(received(images), model(images))
+
+
+def test_signals_wait_until_they_are_heard_and_a_second_one_does_not():
+    met = []
+    before = signal.signal(signal.SIGINT, lambda *_: met.append("interrupted"))
+    try:
+        with interrupts.held() as signals:
+            signal.raise_signal(signal.SIGINT)
+            met.append("went on")
+            with signals.heard():
+                met.append("listened")
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            met.append("left")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert met == ["went on", "interrupted", "listened", "interrupted", "interrupted", "left", "interrupted"]

@@ -20,15 +20,17 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from dabench.run import interrupts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +51,8 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    with _nameless_environment():
+    resource_tracker.ensure_running()  # which unblocks Ctrl-C when it starts, and hears none itself
+    with _nameless_environment(), interrupts.unheard_by_children():
         forkserver.ensure_running()
     return context
 
@@ -83,7 +86,8 @@ def _no_main() -> Iterator[None]:
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """A child that runs the function, which must be importable without torch; it never outlives this process."""
-    with _no_main(), _nameless_environment():
+    inherited = nullcontext() if _FORKS else interrupts.unheard_by_children()  # the server's children are deaf like it
+    with _no_main(), _nameless_environment(), inherited:
         process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
         process.start()
     return process

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from dabench.results import store
+from dabench.run import interrupts
 from dabench.run.engines.contract import Engine, Finished, Listener, Progress, row_of
 from dabench.run.engines.local import Local
 from dabench.run.plan import Environment, Planned, State
@@ -52,7 +51,7 @@ def carry_out(
     store.write(results, [row_of(each, "refused", each.reason, environment) for each in refused], part=part)
     ended: list[Finished] = []
     computing = engine.compute(waiting, environment, results, listen, cell_timeout)
-    with _interrupted_by_sigterm(), closing(computing):
+    with interrupts.by_sigterm(), closing(computing):
         for outcome in computing:
             if outcome.row is not None:
                 store.write(results, [outcome.row], part=part)
@@ -61,20 +60,3 @@ def carry_out(
     if not part:
         store.merge_parts(results)
     return ended
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt, so that children are stopped on the way out."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

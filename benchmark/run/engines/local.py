@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from dabench.run import isolation, worker
+from dabench.run import interrupts, isolation, worker
 from dabench.run.engines.contract import Finished, Listener, row_of
 from dabench.run.isolation import Sandbox
 from dabench.run.plan import Environment, Planned
@@ -49,18 +49,20 @@ class Local:
     ) -> Generator[Finished, None, None]:
         """How each cell ends, in the order in which they do; nothing is stored."""
         left = deque(waiting)
-        seats = [_Seat(environment, cell_timeout) for _ in range(min(self.workers, len(left)))]
-        try:
-            while left or any(seat.planned for seat in seats):
+        with interrupts.held() as signals:
+            seats = [_Seat(environment, cell_timeout) for _ in range(min(self.workers, len(left)))]
+            try:
+                while left or any(seat.planned for seat in seats):
+                    for seat in seats:
+                        if seat.planned is None and left:
+                            seat.begin(left.popleft())
+                    with signals.heard():
+                        _wait(seats)
+                    for seat in seats:
+                        yield from seat.heard(listen)
+            finally:
                 for seat in seats:
-                    if seat.planned is None and left:
-                        seat.begin(left.popleft())
-                _wait(seats)
-                for seat in seats:
-                    yield from seat.heard(listen)
-        finally:
-            for seat in seats:
-                seat.close()
+                    seat.close()
 
 
 def _wait(seats: Sequence[_Seat]) -> None:
