@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dabench.cli import cells, drafts, lists, pages, screen
+from dabench.cli import cells, drafts, lists, pages, screen, status
 from dabench.core import DabenchError
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ app.add_typer(drafting, name="new")
 
 COMMANDS: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
     (app, (cells.run, cells.curve, cells.reproduce, cells.tune, cells.verify, cells.export)),
-    (app, (pages.report, pages.serve, pages.plot, lists.show, drafts.check)),
+    (app, (status.status, pages.report, pages.serve, pages.plot, lists.show, drafts.check)),
     (listing, (lists.tasks, lists.methods)),
     (datasets, (lists.status, lists.download)),
     (drafting, (drafts.method, drafts.task)),

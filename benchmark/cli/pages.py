@@ -143,7 +143,7 @@ def serve(
         adapted = _adapted(results, data, cache, draw=False, every=pictures)
         return site.build(results, data, cache, private=pictures, adapted=adapted)
 
-    server = serving.server(build, lambda: serving.version(results), port)
+    server = serving.server(build, lambda: serving.version(results), port, lambda: serving.progress(results))
     screen.say(f"http://127.0.0.1:{server.server_port}/ shows {results}; stop with Ctrl-C")
     try:
         server.serve_forever()

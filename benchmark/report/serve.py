@@ -6,12 +6,14 @@ import hashlib
 import html
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dabench.core import DabenchError
+from dabench.results import sweeps
 
 _LIVE = Path(__file__).parent / "assets" / "live.js"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -31,14 +33,33 @@ def version(results: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def progress(results: Path) -> str:
+    """A line for each sweep into the folder that runs; empty for none."""
+    lines = []
+    for sweep in sweeps.read(results):
+        if sweep.state == "running":
+            plan, failed = sweep.plan, sweep.ended.get("failed", 0)
+            words = f"{sum(sweep.ended.values())} of {len(plan.cells)} cells ended" + (
+                f", {failed} failed" * bool(failed)
+            )
+            if sweep.running:
+                words += f"; running: {', '.join(each.label for each in sweep.running[:3])}"
+            if sweep.seconds_left is not None:
+                words += f"; done about {datetime.fromtimestamp(sweep.heard + sweep.seconds_left):%H:%M}"
+            lines.append(f"{plan.engine} on {plan.host}: {words}")
+    return "\n".join(lines)
+
+
 class Site:
     """The site as `make` built it last; where `now()` says something new, a newer one is built beside it.
 
     What cannot be built says so on the page, and is tried again when `now()` says something new.
     """
 
-    def __init__(self, make: Callable[[], Mapping[str, bytes]], now: Callable[[], str]) -> None:
-        self._make, self._now = make, now
+    def __init__(
+        self, make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], progress: Callable[[], str]
+    ) -> None:
+        self._make, self._now, self._progress = make, now, progress
         self._files: Mapping[str, bytes] = {}
         self._words = "Reading the results and drawing the pages …"
         self._built = self._building = ""
@@ -70,6 +91,8 @@ class Site:
         """A file of the site, None where there is none; `version` is that of the site which is shown."""
         if name == "live.js":
             return _LIVE.read_bytes()
+        if name == "progress":
+            return self._progress().encode()
         if name in ("index.html", "version"):
             self._follow()
         with self._lock:
@@ -83,11 +106,14 @@ class Site:
             return content.replace(b"</body>", b'<script src="live.js"></script></body>')
 
 
-def server(make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], port: int) -> ThreadingHTTPServer:
+def server(
+    make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], port: int, progress: Callable[[], str] = str
+) -> ThreadingHTTPServer:
     """Serves the site on this machine alone, to a browser that asks for it by this machine's own name.
 
-    A page of another name that leads here (DNS rebinding) is answered 421. Pages ask for `version` every few seconds
-    and reload on a change. Raises DabenchError where the port is taken.
+    A page of another name that leads here (DNS rebinding) is answered 421. Pages ask every few seconds for `version`,
+    and reload on a change, and for `progress`, and show what it says of sweeps that run. Raises DabenchError where the
+    port is taken.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,5 +147,5 @@ def server(make: Callable[[], Mapping[str, bytes]], now: Callable[[], str], port
         listening = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise DabenchError(f"cannot serve on port {port}: {error.strerror}; choose another with --port") from error
-    site = Site(make, now)
+    site = Site(make, now, progress)
     return listening

@@ -18,7 +18,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -320,6 +320,20 @@ def statuses(results: Path) -> dict[str, str]:
     """The status of every stored cell by its key."""
     table = load(results, ["key", "status"])
     return dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def of_keys(results: Path, keys: Collection[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Columns of the stored rows of these keys; `key` is one of the columns."""
+    table = load(results, columns)
+    rows: list[dict[str, Any]] = table.filter(
+        pa.compute.is_in(table["key"], pa.array(list(keys), pa.string()))
+    ).to_pylist()
+    return rows
+
+
+def made(results: Path, keys: Collection[str]) -> dict[str, str]:
+    """When the stored rows of these keys were made, by key."""
+    return {row["key"]: row["created"] or "" for row in of_keys(results, keys, ("key", "created"))}
 
 
 def classes(answers: bytes, n_test: float) -> np.ndarray:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from dabench.results import store
+from dabench.results import store, sweeps
 from dabench.run import interrupts
 from dabench.run.engines.contract import Engine, Finished, Listener, Progress, row_of
 from dabench.run.engines.local import Local
-from dabench.run.plan import Environment, Planned, State
+from dabench.run.plan import Environment, Planned, State, expected_seconds
 
 __all__ = ["Finished", "Listener", "Progress", "carry_out", "run"]
 
@@ -50,13 +50,36 @@ def carry_out(
     refused = [each for each in planned if each.state is State.REFUSED]
     store.write(results, [row_of(each, "refused", each.reason, environment) for each in refused], part=part)
     ended: list[Finished] = []
-    computing = engine.compute(waiting, environment, results, listen, cell_timeout)
-    with interrupts.by_sigterm(), closing(computing):
+    with (
+        interrupts.by_sigterm(),
+        _recorded(waiting, engine, results, listen) as heard,
+        closing(engine.compute(waiting, environment, results, heard, cell_timeout)) as computing,
+    ):
         for outcome in computing:
             if outcome.row is not None:
                 store.write(results, [outcome.row], part=part)
             ended.append(outcome)
-            listen(outcome)
+            heard(outcome)
     if not part:
         store.merge_parts(results)
     return ended
+
+
+@contextmanager
+def _recorded(waiting: Sequence[Planned], engine: Engine, results: Path, listen: Listener) -> Iterator[Listener]:
+    """Who listens inside, while `dabench status` is told the same."""
+    if not waiting:
+        yield listen
+        return
+    seconds, before = expected_seconds(waiting, results), store.made(results, {each.key for each in waiting})
+    cells = {each.key: sweeps.Expected(each.label, seconds.get(each.key), before.get(each.key)) for each in waiting}
+    with sweeps.recorded(results, engine.name, engine.at_once, cells) as record:
+
+        def heard(word: Progress | Finished) -> None:
+            if isinstance(word, Progress):
+                record.runs(word.planned.key, word.stage, word.step, word.steps)
+            else:
+                record.ended(word.planned.key, word.row["status"] if word.row else "missing", word.reason)
+            listen(word)
+
+        yield heard

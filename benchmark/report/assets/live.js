@@ -1,5 +1,5 @@
 "use strict";
-// Only `dabench serve` adds this: the page reloads, where it was, when there are new results.
+// Only `dabench serve` adds this: the page reloads, where it was, when there are new results, and says what runs.
 (() => {
   const place = "dabench scroll";
   addEventListener("load", () => {
@@ -8,8 +8,19 @@
     if (hash === location.hash) requestAnimationFrame(() => scrollTo(0, top));
   });
   let seen = null;
+  const running = document.createElement("pre");
+  running.setAttribute("role", "status");
+  running.style.cssText = "position:sticky;bottom:0;margin:0;padding:.4rem 1rem;white-space:pre-wrap;" +
+    "background:Canvas;color:CanvasText;border-top:1px solid;font:.85rem/1.4 system-ui";
+  const say = async () => {
+    const answer = await fetch("progress").catch(() => null);
+    running.textContent = answer && answer.ok ? await answer.text() : "";
+    if (!running.textContent) running.remove();
+    else if (!running.isConnected) document.body.append(running);
+  };
   const ask = async () => {
     if (document.hidden) return;
+    say();
     const answer = await fetch("version").catch(() => null);
     if (!answer || !answer.ok) return;
     const version = await answer.text();

@@ -80,7 +80,8 @@ class Slurm:
             return
         results = results.resolve()
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{socket.gethostname().partition('.')[0]}-{os.getpid()}"
-        sweep = _Sweep(self, results, name, absolute(environment), cell_timeout, stored_before(waiting, results))
+        before = store.made(results, {each.key for each in waiting})
+        sweep = _Sweep(self, results, name, absolute(environment), cell_timeout, before)
         seconds = expected_seconds(waiting, results)
         left = {each.key: each for each in waiting}
         tries: Counter[str] = Counter()
@@ -90,9 +91,9 @@ class Slurm:
             jobs = bundles(trusted, seconds, self.bundle_min) + [(each,) for each in left.values() if tries[each.key]]
             if number == 0:
                 sweep.train_sources(shared_sources(jobs), listen)
-            before = len(left)
+            waited = len(left)
             ended = yield from sweep.round(number, jobs, seconds, left, listen)
-            barren = barren + 1 if len(left) == before else 0
+            barren = barren + 1 if len(left) == waited else 0
             for bundle, reason, log in ended:
                 missing = [each for each in bundle if each.key in left]
                 tries.update(each.key for each in missing[:1])
@@ -233,14 +234,6 @@ def _ending(job: Any) -> tuple[str, str]:
         raised = [line for line in str(error).splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
         words = raised[-1] if raised else _last_line(str(error))
     return f"its SLURM job ended before it did: {words}", str(log)
-
-
-def stored_before(waiting: Sequence[Planned], results: Path) -> dict[str, str]:
-    """When the rows of these keys were made that are stored now: failed ones, or any with --force."""
-    keys = {each.key for each in waiting}
-    table = store.load(results, ["key", "created"])
-    made = zip(table["key"].to_pylist(), table["created"].to_pylist(), strict=True)
-    return {key: created or "" for key, created in made if key in keys}
 
 
 def _news(
