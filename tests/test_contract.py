@@ -8,8 +8,8 @@ from dabench.authoring import contract
 VARIANTS = registry.methods("all")
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.label)
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.label)
 def test_every_method_keeps_the_contract(check, variant):
     kept, words = contract.outcome(check, variant)
     assert kept, words

@@ -10,7 +10,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -129,6 +129,37 @@ def _first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
     return next((name for name in one if not torch.equal(one[name], other[name])), "")
 
 
+def _settings() -> dict[str, object]:
+    return {
+        "number of threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "grad mode": torch.is_grad_enabled(),
+        "deterministic mode": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A method's run on the tiny task: the weights it made, what they answer, and what else it touched."""
+
+    state: dict[str, Tensor]
+    answers: Tensor
+    settings: tuple[str, ...]
+    source_model: str
+
+
+@cache
+def _first_run(variant: Variant) -> _Run:
+    """The run on which most checks look, made once; an error is raised anew for each of them."""
+    settings, original = _settings(), _source_model()
+    before = _state(original)
+    adapted = _adapted(variant)
+    _fail_where(not isinstance(adapted, nn.Module), variant, f"returns {type(adapted).__name__}; return a torch module")
+    state, answers = _state(adapted), _answers(variant, adapted)
+    changed = tuple(name for name, value in _settings().items() if value != settings[name])
+    return _Run(state, answers, changed, _first_difference(before, _state(original)))
+
+
 def _fail_where(broken: object, variant: Variant, message: str) -> None:
     if broken:
         raise DabenchError(f"'{variant.label}' {message}")
@@ -163,9 +194,7 @@ def constructs_by_default(variant: Variant) -> None:
 
 def gives_finite_logits(variant: Variant) -> None:
     """adapts a tiny task, and gives finite logits of shape (batch, classes) in eval mode"""
-    adapted = _adapted(variant)
-    _fail_where(not isinstance(adapted, nn.Module), variant, f"returns {type(adapted).__name__}; return a torch module")
-    logits = _answers(variant, adapted)
+    logits = _first_run(variant).answers
     expected = (IMAGES, CLASSES)
     _fail_where(tuple(logits.shape) != expected, variant, f"gives logits {tuple(logits.shape)}, not {expected}")
     _fail_where(not logits.isfinite().all(), variant, "gives logits that are not finite; lower its lr")
@@ -173,10 +202,10 @@ def gives_finite_logits(variant: Variant) -> None:
 
 def same_seed_gives_the_same_weights(variant: Variant) -> None:
     """gives the same weights and answers, bit for bit, from the same seed"""
-    first, second = _adapted(variant), _adapted(variant)
-    differs = _first_difference(_state(first), _state(second))
+    first, second = _first_run(variant), _adapted(variant)
+    differs = _first_difference(first.state, _state(second))
     _fail_where(differs, variant, f"gives another '{differs}' from the same seed; draw from torch's own random state")
-    same = torch.equal(_answers(variant, first), _answers(variant, second))
+    same = torch.equal(first.answers, _answers(variant, second))
     _fail_where(not same, variant, "answers differently from the same weights; keep chance out of eval mode")
 
 
@@ -193,18 +222,7 @@ def leaves_the_random_state_to_the_harness(variant: Variant) -> None:
 
 def keeps_the_settings_of_the_process(variant: Variant) -> None:
     """leaves torch's threads, default type and grad mode as they were"""
-
-    def settings() -> dict[str, object]:
-        return {
-            "number of threads": torch.get_num_threads(),
-            "default dtype": torch.get_default_dtype(),
-            "grad mode": torch.is_grad_enabled(),
-            "deterministic mode": torch.are_deterministic_algorithms_enabled(),
-        }
-
-    before = settings()
-    _answers(variant, _adapted(variant))
-    changed = [name for name, value in settings().items() if value != before[name]]
+    changed = _first_run(variant).settings
     _fail_where(changed, variant, f"changes torch's {', '.join(changed)} for all who come after; put it back")
 
 
@@ -218,19 +236,16 @@ def labels_it_may_not_see_change_nothing(variant: Variant) -> None:
         return
     data = _data()
     permuted = replace(data, target_train=_permuted(data.target_train), target_test=_permuted(data.target_test))
-    first, second = _adapted(variant), _adapted(variant, permuted)
-    differs = _first_difference(_state(first), _state(second))
+    first, second = _first_run(variant), _adapted(variant, permuted)
+    differs = _first_difference(first.state, _state(second))
     _fail_where(differs, variant, f"gives another '{differs}' when target labels it may not see are permuted")
-    same = torch.equal(_answers(variant, first), _answers(variant, second))
+    same = torch.equal(first.answers, _answers(variant, second))
     _fail_where(not same, variant, "answers differently when target labels it may not see are permuted")
 
 
 def leaves_the_source_model_alone(variant: Variant) -> None:
     """leaves the cached source model as it was: what it is given is a copy"""
-    original = _source_model()
-    before = _state(original)
-    _answers(variant, _adapted(variant))
-    differs = _first_difference(before, _state(original))
+    differs = _first_run(variant).source_model
     _fail_where(differs, variant, f"changes '{differs}' of the source model; keep no module or tensor between runs")
 
 
