@@ -13,8 +13,6 @@ from dabench.core import Reference, Setting
 from dabench.evaluation.tables import GROUP
 from dabench.report import wording
 
-LAST_NAME = "last checkpoint"
-
 
 def in_order(rows: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     """The comparison groups of the rows, of each protocol and backbone the fullest first."""
