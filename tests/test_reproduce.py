@@ -239,6 +239,15 @@ def test_a_source_network_that_does_not_know_its_source_is_outside_the_papers_re
     assert judge(AllOf((inside, outside)), regime.marked([*good, *poor])).outcome is Outcome.OUTSIDE
 
 
+def test_a_variant_that_was_not_trained_to_what_the_paper_had_is_outside_its_regime():
+    rows = [{**each, "source_after": 0.36} for each in seeds("nogrl", 0.3, 0.31)] + seeds("dann", 0.5, 0.52)
+    claim = Higher("t", NOGRL, GRL)
+    assert judge(claim, Regime(0.0, "").marked(rows)).outcome is Outcome.CONTRADICTED
+    verdict = judge(claim, Regime(0.0, "", {"nogrl": 0.5}).marked(rows))
+    assert verdict.outcome is Outcome.OUTSIDE
+    assert "`nogrl` ends with 36.0 % of its own source rightly, less than 50.0 %" in verdict.evidence
+
+
 def test_rows_of_another_stream_are_told_apart():
     rows = seeds("tent", 0.7, 0.71) + seeds("tent", 0.2, 0.21, stream="shuffled[batch_size=1]")
     assert Of("tent").measured("t", rows).mean == pytest.approx(0.705)

@@ -88,10 +88,12 @@ def _in_five_lines(planned: PlannedStudy, judged: Sequence[tuple[Claim, Judgemen
     tasks = len({cell["task"] for cell in cells})
     seeds = sorted({len({each.cell.seed for each in many}) for many in planned.by_experiment.values()})
     count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
+    budgets = sorted({cell["budget"] for cell in cells})
+    share = " to ".join(_share(budget) for budget in dict.fromkeys((budgets[0], budgets[-1])))
     instead = "; ".join(f"{each.given} in the place of {each.own}" for each in study.substitutions)
     lines = (
         f"**The paper claims** that {study.lesson.claims}.",
-        f"**We tried it** on {tasks} tasks with {networks}, {count}, {_share(planned.scale)} of the training steps.",
+        f"**We tried it** on {tasks} tasks with {networks}, {count}, {share} of the training steps.",
         f"**Other than in the paper**: {instead or 'nothing stands in for its data or its network'}.",
         f"**What came out**: of {len(judged)} claims, {_counted(judged)}. The main one: {main.evidence}.",
         f"**To remember**: {study.lesson.sentence(main)}",

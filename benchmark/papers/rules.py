@@ -9,10 +9,10 @@ that covers the number leaves it undecided.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from dabench.core import DabenchError
 from dabench.evaluation.comparison import Difference, Verdict
@@ -61,34 +61,48 @@ class Rule(Protocol):
 class Regime:
     """The conditions under which a paper's claims can come out: a source network that knows its own source.
 
-    `least` is the accuracy on the source's test images (a fraction) below which nothing is judged.
+    `least` is the accuracy on the source's test images (a fraction) below which nothing is judged; `ends` has, for a
+    variant, the accuracy there that its own network must end with, or it has not been trained to what the paper had.
     """
 
     least: float
     why: str
+    ends: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
-        return f"the source network answers at least {points(self.least)} % of its own source rightly, for {self.why}"
+        said = f"the source network answers at least {points(self.least)} % of its own source rightly, for {self.why}"
+        kept = (f"`{variant}` ends with at least {points(least)} % of it" for variant, least in self.ends.items())
+        return "; ".join([said, *kept])
 
     def marked(self, rows: Sequence[Row]) -> list[Row]:
         """The rows, those of a task whose source networks miss that on average being marked as outside."""
-        known: dict[str, list[float]] = {}
-        for row in rows:
-            if row["status"] == "ok" and not math.isnan(row["source_before"]):
-                known.setdefault(row["task"], []).append(row["source_before"])
-        mean = {task: sum(found) / len(found) for task, found in known.items()}
-        return [
-            {**row, "status": OUTSIDE, "reason": self._reason(mean[row["task"]])}
-            if mean.get(row["task"], 1.0) < self.least
-            else row
-            for row in rows
-        ]
+        before = _means(rows, "source_before", lambda row: row["task"])
+        after = _means(rows, "source_after", _variant_on_task)
+        return [self._mark(row, before.get(row["task"], 1.0), after.get(_variant_on_task(row), 1.0)) for row in rows]
 
-    def _reason(self, mean: float) -> str:
-        return (
-            f"the source network answers {points(mean)} % of its own source rightly, less than {points(self.least)} %"
-        )
+    def _mark(self, row: Row, before: float, after: float) -> Row:
+        for who, reached, least in (
+            ("the source network answers", before, self.least),
+            (f"`{row['variant']}` ends with", after, self.ends.get(row["variant"], 0.0)),
+        ):
+            if reached < least:
+                reason = f"{who} {points(reached)} % of its own source rightly, less than {points(least)} %"
+                return {**row, "status": OUTSIDE, "reason": reason}
+        return row
+
+
+def _variant_on_task(row: Row) -> tuple[str, str]:
+    return row["task"], row["variant"]
+
+
+def _means(rows: Iterable[Row], column: str, of: Callable[[Row], Any]) -> dict[Any, float]:
+    """The mean of a column over the rows that have it, for each group."""
+    known: dict[Any, list[float]] = {}
+    for row in rows:
+        if row["status"] == "ok" and not math.isnan(row[column]):
+            known.setdefault(of(row), []).append(row[column])
+    return {group: sum(found) / len(found) for group, found in known.items()}
 
 
 def _lacking(found: Iterable[Quantity], *, interval: bool = True) -> str:

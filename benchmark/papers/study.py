@@ -135,7 +135,7 @@ class Lesson:
             case Outcome.UNDECIDED:
                 return f"Whether {self.question} stays undecided: our interval covers both answers."
             case Outcome.OUTSIDE:
-                return f"Whether {self.question} cannot be judged here: our source networks are outside its regime."
+                return f"Whether {self.question} cannot be judged here: our networks are outside its regime."
         return f"Whether {self.question} is not tested yet."
 
 

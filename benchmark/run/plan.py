@@ -107,12 +107,13 @@ def of_suite(request: Request) -> tuple[Request, ...]:
             target_images=scenario.target_images,
             start=Start(scenario.start),
             stream=scenario.stream,
+            frozen=scenario.frozen,
         )
         for scenario in SUITE
     )
 
 
-_OF_SUITE = ("budget", "backbone", "image_size", "protocol", "target_images", "start", "stream")
+_OF_SUITE = ("budget", "backbone", "image_size", "protocol", "target_images", "start", "stream", "frozen")
 
 
 class State(StrEnum):
