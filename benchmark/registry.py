@@ -146,7 +146,7 @@ def methods(text: str) -> tuple[Variant, ...]:
     known = method_files()
     chosen: dict[Variant, None] = {}
     for part in split_list(text):
-        matching = [each for each in sorted(known) if part == "all" or fnmatch.fnmatchcase(each, part)]
+        matching = [each for each in sorted(known) if part == "all" or _globbed(each, part)]
         if matching and part not in known:
             chosen.update(dict.fromkeys(Variant(each, known[each]) for each in matching))
             continue
@@ -166,6 +166,11 @@ def methods(text: str) -> tuple[Variant, ...]:
     if not chosen:
         raise DabenchError("no method named; give names or `all` to --methods")
     return tuple(chosen)
+
+
+def _globbed(name: str, pattern: str) -> bool:
+    """Whether a pattern of * and ? fits; brackets hold parameters, not letters, or `dan[momentum=0]` would be dann."""
+    return "[" not in pattern and fnmatch.fnmatchcase(name, pattern)
 
 
 def _value(described: Description, key: str, text: str) -> Any:
@@ -304,7 +309,7 @@ def tasks(text: str) -> tuple[tuple[str, Task], ...]:
             chosen.update(_own_tasks(part))
             continue
         found = [
-            task for task in known.values() if part in ("all", task.family) or fnmatch.fnmatchcase(task.name, part)
+            task for task in known.values() if part in ("all", task.family) or _globbed(task.name, part)
         ]
         if found:
             chosen.update((task.name, task) for task in found)

@@ -221,7 +221,7 @@ def test_latex_and_markdown_bold_the_entries_that_are_not_told_apart_from_the_be
 
 def test_advice_names_as_tied_what_the_verdict_does_not_tell_apart(board):
     entries = board.entries
-    rows = board.rows[(board.rows["task"] == "usps-mnist") & (board.rows["labels"] == -1)]
+    rows = board.rows[(board.rows["task"] == "shapes-power") & (board.rows["labels"] == -1)]
     inside = entries.loc[board.entries_of(set(rows["key"]))]
     free = inside[inside["setting"].isin(["unsupervised"]) & inside["default"] & (inside["labels"] == -1)]
     best = free.sort_values("mean").index[-1]
@@ -234,12 +234,12 @@ def test_advice_names_as_tied_what_the_verdict_does_not_tell_apart(board):
 
 def test_the_curve_of_labels_says_what_the_verdict_says(board):
     entries = board.entries
-    plot = plots.labels(board, "usps-mnist")
+    plot = plots.labels(board, "shapes-power")
     for line in plot.words.splitlines():
         said = re.match(r"At (\w+) labels a class (\w+) .*none \((\w+), .*; (.*)\.$", line)
         if said:
             labels = -1 if said[1] == "all" else int(said[1])
-            usual = entries["default"] & (entries["task"] == "usps-mnist") & (entries["budget"] == 1)
+            usual = entries["default"] & (entries["task"] == "shapes-power") & (entries["budget"] == 1)
             mine = entries[usual & (entries["method"] == said[2]) & (entries["labels"] == labels)].index[0]
             rival = entries[usual & (entries["method"] == said[3])].index[0]
             tied = board.verdict(mine, rival) is Verdict.TIED

@@ -81,6 +81,11 @@ def test_a_label_names_its_own_variant(data, name):
     assert dict(variant.given) == {key: value for key, value in given.items() if value != described.parameters[key]}
 
 
+def test_brackets_hold_parameters_and_no_letters_to_choose_from():
+    (variant,) = registry.methods("dan[momentum=0.5]")  # as a glob it would be dann: an n stands inside
+    assert (variant.name, variant.label) == ("dan", "dan[momentum=0.5]")
+
+
 def test_commas_inside_brackets_do_not_split():
     first, second = registry.methods("adapternet[depth=7,lr=0.01], dann")
     assert first.given == (("depth", 7), ("lr", 0.01))
