@@ -308,9 +308,7 @@ def tasks(text: str) -> tuple[tuple[str, Task], ...]:
         if part.endswith((".toml", ".py")):
             chosen.update(_own_tasks(part))
             continue
-        found = [
-            task for task in known.values() if part in ("all", task.family) or _globbed(task.name, part)
-        ]
+        found = [task for task in known.values() if part in ("all", task.family) or _globbed(task.name, part)]
         if found:
             chosen.update((task.name, task) for task in found)
             continue
