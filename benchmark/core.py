@@ -80,7 +80,7 @@ class Setting(StrEnum):
     SEMI_SUPERVISED = "semi-supervised"
     SEMI_SUPERVISED_SOURCE = "semi-supervised-source"
     SUPERVISED = "supervised"
-    ORACLE = "oracle"
+    UPPER_BOUND = "upper-bound reference"
 
 
 _FEW_LABELS = Needs.TARGET_IMAGES | Needs.TARGET_LABELS
@@ -95,7 +95,7 @@ _SETTINGS = {
     _FEW_LABELS: Setting.SUPERVISED,
     _FEW_LABELS | Needs.UNLABELLED_REST: Setting.SEMI_SUPERVISED,
     _FEW_LABELS | Needs.UNLABELLED_REST | Needs.SOURCE: Setting.SEMI_SUPERVISED_SOURCE,
-    Needs.TARGET_IMAGES | Needs.ALL_TARGET_LABELS: Setting.ORACLE,
+    Needs.TARGET_IMAGES | Needs.ALL_TARGET_LABELS: Setting.UPPER_BOUND,
 }
 
 

@@ -11,7 +11,7 @@ SETTINGS = {
     "tent": "test-time",
     "adabn": "source-free",
     "adapternet": "supervised",
-    "target_supervised": "oracle",
+    "target_supervised": "upper-bound reference",
 }
 
 
@@ -27,7 +27,7 @@ def rows(labels=10, before=(0.60, 0.62, 0.61), **accuracies):
             "image_size": 64,
             "budget": 1.0,
             "target_images": -1,
-            "labels": {"supervised": labels, "oracle": -1}.get(SETTINGS[method], 0),
+            "labels": {"supervised": labels, "upper-bound reference": -1}.get(SETTINGS[method], 0),
             "setting": SETTINGS[method],
             "method": method,
             "variant": method,

@@ -107,6 +107,15 @@ def test_a_figure_is_as_wide_as_asked_with_its_legend(kind, width):
     assert float(found[1]) == pytest.approx(72 * width)
 
 
+def test_a_narrow_figures_legend_hides_no_name_of_an_axis():
+    drawn = plots.labels(rows(*CURVE), "mnist-usps", 3.3).figure
+    drawn.canvas.draw()
+    legend = drawn.legends[0].get_window_extent()
+    assert drawn.get_supxlabel() == "target labels a class"
+    for name in (drawn._supxlabel, drawn.axes[0].yaxis.label, drawn.axes[0].title):
+        assert not legend.overlaps(name.get_window_extent())
+
+
 def test_names_that_would_overprint_are_left_out_of_the_picture_and_named_below_it():
     crowd = [(f"m{at}", 0, [0.8, 0.8], {"setting": "unsupervised"}) for at in range(9)]
     plot = plots.cost(rows(*crowd, CURVE[0]), "mnist-usps")

@@ -19,7 +19,7 @@ from dabench.results.provenance import TODAY, Age
 
 SETTINGS = {
     "source_only": "source-only",
-    "target_supervised": "oracle",
+    "target_supervised": "upper-bound reference",
     "dann": "unsupervised",
     "nogrl": "unsupervised",
     "adabn": "source-free",

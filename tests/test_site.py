@@ -26,7 +26,7 @@ from dabench.results.suite import SUITE
 
 SETTINGS = {
     "source_only": "source-only",
-    "target_supervised": "oracle",
+    "target_supervised": "upper-bound reference",
     "dann": "unsupervised",
     "nogrl": "unsupervised",
     "adapternet": "supervised",

@@ -35,7 +35,7 @@ COLUMNS = [
 ]
 # Settings that see a number of target labels a class; the others stand beside the largest such number.
 LABELLED = [str(each) for each in (Setting.SUPERVISED, Setting.SEMI_SUPERVISED, Setting.SEMI_SUPERVISED_SOURCE)]
-FIXED = [str(Setting.SOURCE_ONLY), str(Setting.ORACLE)]  # no number of labels or target images changes them
+FIXED = [str(Setting.SOURCE_ONLY), str(Setting.UPPER_BOUND)]  # no number of labels or target images changes them
 UNLABELLED = [str(each) for each in Setting if str(each) not in (*LABELLED, *FIXED)]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("svg", "png", "pdf")
 WIDTH = 6.9  # inches: a page of two columns; a column is 3.3
-NARROW = 5.0  # below which a legend stands under the axes
+NARROW = 5.0  # below which a legend stands above the axes
 SMALL = 7  # points of a name beside a mark
 _STYLE: dict[Any, Any] = {"svg.hashsalt": "dabench", "svg.fonttype": "none", "pdf.fonttype": 42}
 _BESIDE = ((4, 3, "left"), (-4, 3, "right"), (4, -9, "left"), (-4, -9, "right"))  # points from the mark
@@ -47,7 +47,7 @@ def drawn_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def height_for(width: float) -> float:
-    """Of axes with a legend: beside them on a page, below them in a column."""
+    """Of axes with a legend: beside them on a page, above them in a column."""
     return 0.65 * width if width >= NARROW else 1.25 * width
 
 
@@ -62,13 +62,13 @@ def labelled(figure: Figure, axes: Axes, across: str, up: str, title: str) -> No
 
 
 def legend(figure: Figure) -> None:
-    """The legend beside the axes, or below them where there is no room."""
+    """The legend beside the axes, or above them where there is no room: below, it would hide their name."""
     handles, names = figure.axes[0].get_legend_handles_labels()
     look: dict[str, Any] = {"fontsize": SMALL, "frameon": False}
     if figure.get_figwidth() >= NARROW:
         figure.legend(handles, names, loc="outside right upper", **look)
     else:
-        figure.legend(handles, names, loc="outside lower center", ncols=2, **look)
+        figure.legend(handles, names, loc="outside upper center", ncols=2, **look)
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> list[str]:

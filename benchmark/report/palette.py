@@ -55,5 +55,5 @@ LOOKS = {
     Setting.SEMI_SUPERVISED: Look("#b4558a", "#e39ac9", Shape.CIRCLE),
     Setting.SEMI_SUPERVISED_SOURCE: Look("#b4558a", "#e39ac9", Shape.CROSS),
     Setting.SUPERVISED: Look("#d55e00", "#f07f3c", Shape.STAR),
-    Setting.ORACLE: Look("#000000", "#e8eaed", Shape.SQUARE),
+    Setting.UPPER_BOUND: Look("#000000", "#e8eaed", Shape.SQUARE),
 }

@@ -335,7 +335,7 @@ def validators(board: Leaderboard, family: str, width: float = WIDTH) -> Plot:
     """What each label-free score loses against the best checkpoint, for each setting of a family."""
     _entries_of(board, "family", family)
     table = board.validators[board.validators["family"] == family]
-    table = table[~table["setting"].isin([Setting.SOURCE_ONLY, Setting.ORACLE])]
+    table = table[~table["setting"].isin([Setting.SOURCE_ONLY, Setting.UPPER_BOUND])]
     if table.empty:
         raise DabenchError(f"no checkpoint scores of family '{family}'; run methods that train")
     names = list(table.groupby("validator")["regret"].mean().sort_values(kind="stable").index)

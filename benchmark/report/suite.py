@@ -69,7 +69,7 @@ def matrix(board: Leaderboard) -> str:
     last = ""
     for at, method in zip(made.entry.index, made.methods.itertuples(), strict=True):
         if method.setting != last:
-            lines.append([f"*{_setting_name(method.setting)}*", *[""] * (len(header) - 1)])
+            lines.append([f"*{method.setting}*", *[""] * (len(header) - 1)])
             last = method.setting
         cells = [wording.NONE if number < 0 else _gain(entries.loc[number]) for number in made.entry.loc[at]]
         lines.append([method.method, *cells, *_summary(method, columns)])
@@ -81,10 +81,6 @@ def matrix(board: Leaderboard) -> str:
     text += "◆ marks that no method of the setting gains more in less time.\n\n"
     text += wording.table(header, lines, align=["left", *["right"] * (len(header) - 1)])
     return text + wording.bullets(_baseline(board, made))
-
-
-def _setting_name(setting: str) -> str:
-    return "upper-bound reference" if setting == Setting.ORACLE else setting
 
 
 def _head(place: int) -> str:

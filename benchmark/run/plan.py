@@ -218,7 +218,7 @@ def _refusal(task: Task, protocol: Protocol, described: registry.Description, re
         return f"{described.setting} does not train on source images, which a start from the initial weights needs"
     if not task.scored and described.needs & (Needs.TARGET_LABELS | Needs.ALL_TARGET_LABELS):
         return f"it learns from target labels, and the target's pictures of '{task.name}' have none"
-    if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.ORACLE):
+    if protocol.transductive and described.setting in (Setting.SUPERVISED, Setting.UPPER_BOUND):
         return f"protocol '{protocol.name}' scores the images that adapt, whose labels the method would have seen"
     order = streams.parse(request.stream).order
     if order in streams.OF_SHIFTS and not task.shifts:
