@@ -109,7 +109,7 @@ def test_a_figure_is_as_wide_as_asked_with_its_legend(kind, width):
 
 def test_a_narrow_figures_legend_hides_no_name_of_an_axis():
     drawn = plots.labels(rows(*CURVE), "mnist-usps", 3.3).figure
-    drawn.canvas.draw()
+    drawn.draw_without_rendering()
     legend = drawn.legends[0].get_window_extent()
     assert drawn.get_supxlabel() == "target labels a class"
     for name in (drawn._supxlabel, drawn.axes[0].yaxis.label, drawn.axes[0].title):

@@ -76,7 +76,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> list[
     from matplotlib.transforms import Bbox
 
     figure = axes.figure
-    figure.canvas.draw()  # lays the axes out, so that places are those of the file
+    figure.draw_without_rendering()  # lays the axes out, so that places are those of the file
     marks = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in marks]
     inside = axes.get_window_extent()

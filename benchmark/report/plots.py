@@ -135,7 +135,7 @@ def _telling(level: pd.DataFrame) -> pd.DataFrame:
 
 def _levels(axes: Axes, level: pd.DataFrame) -> None:
     """A line across for each, in its setting's colour, with its name at the right edge."""
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     low, high = axes.get_ylim()
     heights = 100 * level["mean"].to_numpy()
     axes.set_ylim(min(low, heights.min() - 1), max(high, heights.max() + 1))
