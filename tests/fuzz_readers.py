@@ -1,4 +1,4 @@
-"""Damages files at random and reads them, for as long as it is told: `python tests/fuzz_readers.py SECONDS`.
+"""Damages files at random and reads them, for as long as it is told: `python tests/fuzz_readers.py SECONDS [SEED]`.
 
 Each file is images, a task, or one DabenchError that names it, within ten seconds and two gigabytes; whatever else
 comes of it is printed with the seed that makes the file again, and is exit code 1. Linux alone: a copy of the process
@@ -175,9 +175,9 @@ def read(kind, path, root):
     return "read"
 
 
-def main(seconds):
+def main(seconds, seed=0):
     """Prints how many files of each kind were read and refused; the number of other outcomes."""
-    began, seed, bad = time.monotonic(), 0, 0
+    began, bad = time.monotonic(), 0
     counts = {kind: Counter() for kind in READERS}
     with tempfile.TemporaryDirectory() as folder:
         fresh = {}
@@ -204,4 +204,4 @@ def main(seconds):
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1])) > 0)
+    sys.exit(main(float(sys.argv[1]), *map(int, sys.argv[2:])) > 0)
