@@ -151,8 +151,11 @@ def _collapsed(rows: pd.DataFrame) -> np.ndarray:
     """Whether some class that has test images is never predicted; without predictions, never recognised."""
     collapsed: np.ndarray = np.nan_to_num(_nan_min(rows["per_class"]), nan=1.0) <= 0
     for at in np.flatnonzero(collapsed & rows["predictions"].notna().to_numpy()):
+        given, n_test = rows["predictions"].iloc[at], rows["n_test"].iloc[at]
+        if len(given) not in _bytes(n_test):  # of other images than the row says
+            continue
         recall = np.asarray(rows["per_class"].iloc[at], dtype=float)
-        predicted = np.unique(store.classes(rows["predictions"].iloc[at], rows["n_test"].iloc[at]))
+        predicted = np.unique(store.classes(given, n_test))
         collapsed[at] = bool(set(np.flatnonzero(recall <= 0)) - set(predicted))
     return collapsed
 

@@ -79,9 +79,11 @@ def _confusions(
         for row in piece.itertuples():
             if row.key not in places or row.truth is None or row.predictions is None or not row.n_test > 0:
                 continue
+            if len(row.truth) not in (row.n_test, 2 * row.n_test):
+                continue
             truth = store.classes(row.truth, row.n_test)
             for sums, encoded in ((after, row.predictions), (before, row.predictions_before)):
-                if encoded is None:
+                if encoded is None or len(encoded) != len(row.truth):
                     continue
                 counts = _counts(truth, store.classes(encoded, row.n_test))
                 for cell in places[row.key]:
