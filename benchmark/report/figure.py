@@ -71,11 +71,10 @@ def legend(figure: Figure) -> None:
         figure.legend(handles, names, loc="outside upper center", ncols=2, **look)
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> list[str]:
+def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> list[str]:
     """Writes names beside points (x, y, name), the first ones first; returns those for which no free place is left."""
     from matplotlib.transforms import Bbox
 
-    figure = axes.figure
     figure.draw_without_rendering()  # lays the axes out, so that places are those of the file
     marks = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in marks]

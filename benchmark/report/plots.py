@@ -22,6 +22,7 @@ from dabench.report.wording import bounded, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LEAST_CLOSED = -60.0  # percent; what does more harm would leave no room for the others
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#b4558a", "#b87400", "#3a9ad9", "#59626e")  # told apart by the colour-blind
@@ -121,7 +122,7 @@ def labels(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
     axes.set_xticks(range(len(budgets)), names)
     labelled(figure, axes, "target labels a class", "target accuracy, %", f"{task} ({where})")
     legend(figure)
-    _levels(axes, _telling(level))
+    _levels(figure, axes, _telling(level))
     words = [overtaking(board, entries, method) for method in sorted(budgeted["method"].unique())]
     return Plot(figure, ["setting", "method", *names], lines, "\n".join(words))
 
@@ -133,14 +134,14 @@ def _telling(level: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([level[known], best[~best["method"].isin([BASELINE, UPPER_BOUND])]])
 
 
-def _levels(axes: Axes, level: pd.DataFrame) -> None:
+def _levels(figure: Figure, axes: Axes, level: pd.DataFrame) -> None:
     """A line across for each, in its setting's colour, with its name at the right edge."""
-    axes.figure.draw_without_rendering()
+    figure.draw_without_rendering()
     low, high = axes.get_ylim()
     heights = 100 * level["mean"].to_numpy()
     axes.set_ylim(min(low, heights.min() - 1), max(high, heights.max() + 1))
     low, high = axes.get_ylim()
-    tall = axes.get_window_extent().height * 72 / axes.figure.dpi  # points
+    tall = axes.get_window_extent().height * 72 / figure.dpi  # points
     for line, height in zip(level.itertuples(), apart(heights, (high - low) * 1.2 * SMALL / tall), strict=True):
         colour = LOOKS[Setting(line.setting)].light
         style = {BASELINE: ":", UPPER_BOUND: "-."}.get(line.method, "--")
@@ -222,7 +223,7 @@ def cost(board: Leaderboard, task: str, width: float = WIDTH) -> Plot:
     labelled(figure, axes, "adaptation, s (at least 0.1)", "target accuracy, %", f"{task} ({where})")
     legend(figure)
     first = shown.sort_values(["front", "mean", "method"], ascending=[False, False, True], kind="stable")
-    nameless = name_points(axes, [(line.seconds, 100 * line.mean, line.method) for line in first.itertuples()])
+    nameless = name_points(figure, axes, [(line.seconds, 100 * line.mean, line.method) for line in first.itertuples()])
     lines = [
         [
             line.setting,
