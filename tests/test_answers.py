@@ -56,6 +56,12 @@ def test_a_method_that_lacks_a_task_is_not_compared_over_the_others():
     assert answer(board(rows("dann", 0.99, CORPUS[:2]), rows("mcc", 0.6)), SOURCE).method == "mcc"
 
 
+def test_a_gain_on_few_tasks_is_enough_where_it_is_a_gain_on_average():
+    mixed = rows("dann", 0.9, CORPUS[:1]), rows("dann", 0.5, CORPUS[1:])
+    assert answer(board(*mixed), SOURCE).method == "dann"
+    assert answer(board(rows("dann", 0.501)), SOURCE).method == ""
+
+
 def test_methods_that_nothing_tells_apart_are_named_together():
     together = answer(board(rows("dann", 0.8), rows("mcc", 0.8005), rows("adabn", 0.6)), SOURCE)
     assert (together.method, together.alike) == ("mcc", ("dann",))
@@ -66,6 +72,13 @@ def test_each_number_of_labels_is_answered_from_its_own_rows():
     assert answer(found, "3 target labels a class").method == "adabn"  # what needs no labels is open to those who have
     assert answer(found, "all target labels").method == "finetune_all"
     assert answer(found, "10 target labels a class").method is None
+
+
+def test_a_number_of_labels_is_asked_over_the_tasks_on_which_it_was_tried():
+    found = answer(
+        board(rows("finetune_all", 0.9, CORPUS[:2], labels=3), rows("adabn", 0.95)), "3 target labels a class"
+    )
+    assert (found.method, found.tasks) == ("adabn", 2)
 
 
 def test_what_one_seed_says_is_no_answer():

@@ -82,9 +82,9 @@ def of_suite(board: Leaderboard) -> pd.DataFrame:
 def answers(board: Leaderboard) -> list[Answer]:
     """One for each of HAVES and each change.
 
-    A method is named that the test of a difference calls better than the source model on more than half of the tasks
-    and worse on none; of several, the one with the largest mean gain. Methods are asked that have all the tasks that
-    any of them has.
+    A method is named that the test of a difference calls worse than the source model on none of the tasks, and whose
+    mean gain's interval lies above zero; of several, the one with the largest mean gain. Methods are asked that have
+    all the tasks that any of them has, or with labels all the tasks on which that number was tried.
     """
     entries = of_suite(board)
     entries = entries[~entries["setting"].isin(FIXED)]
@@ -105,16 +105,16 @@ def _allowed(entries: pd.DataFrame, have: Have) -> pd.DataFrame:
 
 def _answer(board: Leaderboard, have: Have, change: Change, entries: pd.DataFrame, verdicts: pd.Series) -> Answer:
     tested = entries[verdicts[entries.index] != Verdict.UNTESTED]
-    if have.labels and not tested["setting"].isin(LABELLED).any():
-        return Answer(have, change, None)  # what labels are worth was not tried
+    if have.labels:
+        tested = tested[tested["task"].isin(tested["task"][tested["setting"].isin(LABELLED)])]
     by_method = {str(name): inside for name, inside in tested.groupby("method", sort=True)}
     tasks = max((len(inside) for inside in by_method.values()), default=0)
     if not tasks:
         return Answer(have, change, None)
     found: dict[str, pd.DataFrame] = {}
     for name, inside in by_method.items():
-        said = verdicts[inside.index]
-        if len(inside) == tasks and not (said == Verdict.WORSE).any() and 2 * (said == Verdict.BETTER).sum() > tasks:
+        harmless = not (verdicts[inside.index] == Verdict.WORSE).any()
+        if len(inside) == tasks and harmless and inside["gain"].mean() > _mean_ci(inside):
             found[name] = inside
     asked = _asked({name: inside for name, inside in by_method.items() if len(inside) == tasks})
     if not found:

@@ -28,9 +28,9 @@ def choice(board: Leaderboard) -> str:
     """For what somebody has and what has changed, the method that gains most, or to keep the source model."""
     text = "## Which method?\n\nThe largest mean gain over the suite's tasks of that change (their number in brackets) "
     text += (
-        "in points with its 95 % interval, among the methods that need no more than what you have and are better than "
+        "in points with its 95 % interval, among the methods that need no more than what you have, whose interval lies "
     )
-    text += "the source model on most of these tasks and worse on none; - was not tried.\n\n"
+    text += "above zero and that are worse than the source model on none of these tasks; - was not tried.\n\n"
     return text + table_of_choices(board)
 
 

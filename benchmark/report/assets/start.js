@@ -43,12 +43,12 @@ function answer(found) {
     ? ["Take ", h("strong", {}, methodLink(found.method)), ` (${found.setting[at]}): ${gained(found.gain[at], found.ci[at])} points ${where}.`,
       found.alike.length > 0 && ` Nothing tells it from ${few(found.alike)}: choose the one that costs you least.`,
       found.stale && " Some of its rows are of older code."]
-    : [h("strong", {}, "Keep the source model."), ` Of ${count(names.length, "method")}, none is surely better on more than half of ${count(found.tasks, "task")} without being worse on any.`];
+    : [h("strong", {}, "Keep the source model."), ` Of ${count(names.length, "method")}, none surely gains over ${count(found.tasks, "task")} on average without being worse on any.`];
   return [
     h("p", { class: "answer", "data-said": true }, words),
     names.length > 0 && [key(new Set(found.setting)),
       dots(names.map((_, line) => line), null, { mean: found.gain, half: found.ci, unit: "points", zero: true, label: (line) => names[line], group: (line) => found.setting[line], note: (line) => `n = ${found.n[line]}` }),
-      h("p", { class: "small soft" }, "Mean gain with its 95 % interval over seeds and test images, of every method with all of these tasks; n is the fewest seeds on one. A method is named that is surely better than the source model on more than half of the tasks and worse on none; of several, the one that gains most.")],
+      h("p", { class: "small soft" }, "Mean gain with its 95 % interval over seeds and test images, of every method with all of these tasks; n is the fewest seeds on one. A method is named whose interval lies above zero and that is surely worse than the source model on no task; of several, the one that gains most.")],
   ];
 }
 
