@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from dabench.core import Setting
 from dabench.evaluation import statistics
@@ -106,7 +105,7 @@ def _table(
     methods = list(accuracy.columns)
     table = inside.groupby("method")[["gain", "gap_closed", "seconds", "ms_per_image"]].mean().reindex(methods)
     table["gap_tasks"] = closed.notna().sum().astype(int)
-    ranks = stats.rankdata(-accuracy.to_numpy(), axis=1) if len(accuracy) else np.full((1, len(methods)), np.nan)
+    ranks = statistics.ranks(-accuracy.to_numpy().T).T if len(accuracy) else np.full((1, len(methods)), np.nan)
     table["rank"] = ranks.mean(axis=0)
     low_high = dict.fromkeys(("rank", "gain", "gap_closed"), (np.full(len(methods), np.nan),) * 2)
     if len(accuracy) >= _FEWEST:
@@ -129,7 +128,7 @@ def _intervals(
     gain = np.empty_like(rank)
     for at, entries in enumerate(number.to_numpy(dtype=int)):
         drawn = statistics.seed_draws(values[entries], seed=at)
-        rank[:, at] = stats.rankdata(-drawn, axis=1)
+        rank[:, at] = statistics.ranks(-drawn.T).T
         gain[:, at] = statistics.seed_draws(values[entries] - source[entries], seed=at)
     gap = inside.pivot(index="column", columns="method", values="gap").loc[accuracy.index, accuracy.columns]
     return {

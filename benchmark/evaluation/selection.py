@@ -9,9 +9,11 @@ import pandas as pd
 import pyarrow as pa
 
 from dabench.core import DabenchError
+from dabench.evaluation import statistics
 from dabench.evaluation.tables import GROUP, as_arrow, flat
 
 _IN_CACHE = 4096  # lines of ten numbers that the processor keeps near while it ranks them
+_ROWS_AT_ONCE = 512
 _NUMBERS = pa.list_(pa.float64())
 LAST, BEST = "last", "oracle"
 
@@ -33,46 +35,94 @@ class Choices:
 
 def choices(rows: pd.DataFrame) -> Choices:
     """Reads every checkpoint score of the rows; a score that is nan at a checkpoint does not choose it."""
-    accuracy = _padded(rows["checkpoint_accuracy"])
-    best = _nan_max(accuracy)
-    best = pd.Series(np.where(np.isnan(best), np.nan, np.fmax(best, rows["accuracy"])), rows.index)
+    accuracies = _Lists.of(rows["checkpoint_accuracy"])
     maps = as_arrow(rows["checkpoint_scores"], pa.map_(pa.string(), _NUMBERS))
     starts = maps.offsets.to_numpy()
+    scores = _Lists.of(maps.items[starts[0] : starts[-1]])
+    names, codes = _names(maps.keys[starts[0] : starts[-1]])
+    starts = starts - starts[0]
     position = np.repeat(np.arange(len(rows)), np.diff(starts))
-    names = maps.keys[starts[0] : starts[-1]].to_pandas()
-    scores = _padded(maps.items[starts[0] : starts[-1]])
-    width = max(accuracy.shape[1], scores.shape[1])
-    scores, accuracy = _widened(scores, width), _widened(accuracy, width)[position]
-    known = ~np.isnan(scores) & ~np.isnan(accuracy)
-    at = np.where(known, scores, -np.inf).argmax(axis=1) if width else np.zeros(len(position), dtype=int)
-    line = np.arange(len(position))
-    some = known.any(axis=1)
-    final = np.where(some, width - 1 - known[:, ::-1].argmax(axis=1), 0) if width else at
+    best = np.full(len(rows), np.nan)
+    checkpoint = np.zeros(len(position), dtype=np.int32)
+    chosen, correlation, last = (np.full(len(position), np.nan) for _ in range(3))
+    # A few rows at a time stay near the processor, and a million never lie in memory thrice.
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        end = min(begin + _ROWS_AT_ONCE, len(rows))
+        accuracy, lines = accuracies.padded(begin, end), slice(starts[begin], starts[end])
+        best[begin:end] = _nan_max(accuracy)
+        if starts[end] > starts[begin]:
+            own = position[lines] - begin
+            checkpoint[lines], chosen[lines], correlation[lines], last[lines] = _chosen(
+                scores.padded(lines.start, lines.stop), accuracy[own]
+            )
+    best = np.where(np.isnan(best), np.nan, np.fmax(best, rows["accuracy"]))
     table = pd.DataFrame(
         {
             "row": rows.index.to_numpy()[position],
-            "validator": names.to_numpy(),
-            "checkpoint": at,
-            "chosen": np.where(some, accuracy[line, at], np.nan) if width else np.nan,
-            "correlation": rank_correlation(scores, accuracy),
-            "last": scores[line, final] if width else np.nan,
-        }
+            "validator": pd.Categorical.from_codes(codes, names),
+            "checkpoint": checkpoint,
+            "chosen": chosen,
+            "correlation": correlation,
+            "last": last,
+        },
+        copy=False,
     )
-    codes, scored_by = pd.factorize(table["validator"], sort=True)
-    by_row = np.full((len(rows), len(scored_by)), np.nan)
-    by_row[position, codes] = table["chosen"]
-    return Choices(table, pd.DataFrame(by_row, rows.index, scored_by), best)
+    by_row = np.full((len(rows), len(names)), np.nan)
+    by_row[position, codes] = chosen
+    return Choices(table, pd.DataFrame(by_row, rows.index, names), pd.Series(best, rows.index))
 
 
-def _padded(lists: pd.Series | pa.Array) -> np.ndarray:
-    """Lists of numbers as (n, longest), nan after the end of each."""
-    values, lengths = flat(lists)
-    matrix = np.full((len(lengths), lengths.max(initial=0)), np.nan)
-    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = values
-    return matrix
+def _names(keys: pa.Array) -> tuple[pd.Index, np.ndarray]:
+    """The scores that there are, in order, and the place of each key among them."""
+    encoded = keys.dictionary_encode()
+    names = pd.Index(encoded.dictionary.to_pylist(), dtype=object)
+    place = np.empty(len(names), dtype=np.int64)
+    place[names.argsort()] = np.arange(len(names))
+    return names.sort_values(), place[encoded.indices.to_numpy()]
+
+
+def _chosen(scores: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of lines of scores and accuracies at checkpoints: the choice, its accuracy, the correlation, the last score."""
+    width = max(accuracy.shape[1], scores.shape[1])
+    scores, accuracy = _widened(scores, width), _widened(accuracy, width)
+    line = np.arange(len(scores))
+    if not width:
+        return line * 0, line * np.nan, line * np.nan, line * np.nan
+    known = ~np.isnan(scores) & ~np.isnan(accuracy)
+    some = known.any(axis=1)
+    at = np.where(known, scores, -np.inf).argmax(axis=1)
+    final = np.where(some, width - 1 - known[:, ::-1].argmax(axis=1), 0)
+    return at, np.where(some, accuracy[line, at], np.nan), _correlated(scores, accuracy), scores[line, final]
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """A column of lists of numbers: all numbers one after the other, and where each list starts and the last ends."""
+
+    values: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, lists: pd.Series | pa.Array) -> _Lists:
+        values, lengths = flat(lists)
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def padded(self, begin: int, end: int) -> np.ndarray:
+        """The lists from `begin` to before `end` as (n, longest), nan after the end of each."""
+        starts = self.starts[begin : end + 1]
+        lengths = np.diff(starts)
+        longest = int(lengths.max(initial=0))
+        inside = self.values[starts[0] : starts[-1]]
+        if len(inside) == longest * len(lengths):
+            return inside.reshape(len(lengths), longest)
+        matrix = np.full((len(lengths), longest), np.nan)
+        matrix[np.arange(longest) < lengths[:, None]] = inside
+        return matrix
 
 
 def _widened(matrix: np.ndarray, width: int) -> np.ndarray:
+    if matrix.shape[1] == width:
+        return matrix
     return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])), constant_values=np.nan)
 
 
@@ -97,20 +147,13 @@ def _correlated(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     count = known.sum(axis=0)
     centred = []
     for values in (first, second):
-        ranks = np.where(known, _ranks(np.where(known, values, np.inf)), 0)  # what is unknown ranks behind the rest
+        ranks = np.where(
+            known, statistics.ranks(np.where(known, values, np.inf)), 0
+        )  # what is unknown ranks behind the rest
         centred.append(np.where(known, ranks - ranks.sum(axis=0) / np.maximum(count, 1), 0))
     product = (centred[0] * centred[1]).sum(axis=0)
     spread = np.sqrt((centred[0] ** 2).sum(axis=0) * (centred[1] ** 2).sum(axis=0))
     return np.where((count > 2) & (spread > 0), product / np.where(spread > 0, spread, 1), np.nan)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each number among its column, ties shared; for ten lines quicker than sorting."""
-    twice = np.ones(values.shape, dtype=np.int16)
-    for line in values:
-        twice += line < values
-        twice += line <= values
-    return twice / 2
 
 
 def figures(rows: pd.DataFrame, chosen: Choices, select: str) -> pd.Series:
@@ -136,27 +179,39 @@ def validators(rows: pd.DataFrame, chosen: Choices) -> pd.DataFrame:
     run; over the methods and variants of a bench, task and seed), regret the mean accuracy lost against the
     best checkpoint, runs the number of runs.
     """
-    by = ["family", "setting", "validator"]
-    spots = rows.groupby([*GROUP, "task", "setting", "seed"]).ngroup()
-    table = chosen.table.join(rows[["family", "setting", "accuracy"]].assign(best=chosen.best, spot=spots), on="row")
-    table["regret"] = table["best"] - table["chosen"]
-    usable = table[table["last"].notna() & table["accuracy"].notna()]
-    usable = usable.assign(group=usable.groupby(["spot", "validator"]).ngroup())
-    ranks = usable.groupby("group")[["last", "accuracy"]].rank()
-    ranks = ranks - ranks.groupby(usable["group"]).transform("mean")
-    products = pd.DataFrame(
-        {
-            "xy": ranks["last"] * ranks["accuracy"],
-            "xx": ranks["last"] ** 2,
-            "yy": ranks["accuracy"] ** 2,
-            "count": 1,
-        }
-    )
-    sums = products.groupby(usable["group"]).sum().join(usable.drop_duplicates("group").set_index("group")[by])
-    sums = sums[(sums["count"] > 2) & (sums["xx"] > 0) & (sums["yy"] > 0)]
-    sums["over_methods"] = sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])
-    lines = table.groupby(by).agg(
-        over_checkpoints=("correlation", "mean"), regret=("regret", "mean"), runs=("chosen", "count")
-    )
-    lines = lines.join(sums.groupby(by)["over_methods"].mean()).reset_index()
-    return lines[lines["runs"] > 0].sort_values(["family", "setting", "regret", "validator"], kind="stable")
+    by, table = ["family", "setting"], chosen.table
+    names = table["validator"].cat.categories
+    row = rows.index.get_indexer(table["row"])
+    score = table["validator"].cat.codes.to_numpy().astype(np.int64)
+    families = rows.groupby(by, sort=True)
+    own = families.ngroup().to_numpy()[row] * len(names) + score
+    spot = rows.groupby([*GROUP, "task", "setting", "seed"]).ngroup().to_numpy()[row] * len(names) + score
+    regret = chosen.best.to_numpy()[row] - table["chosen"]
+    lines = table[["correlation", "chosen"]].assign(regret=regret).groupby(own)
+    lines = lines.agg(over_checkpoints=("correlation", "mean"), regret=("regret", "mean"), runs=("chosen", "count"))
+    accuracy = rows["accuracy"].to_numpy(dtype=float)[row]
+    usable = np.flatnonzero(table["last"].notna() & ~np.isnan(accuracy))
+    first, correlation = _over_methods(spot[usable], table["last"].to_numpy()[usable], accuracy[usable])
+    lines["over_methods"] = pd.Series(correlation).groupby(own[usable[first]]).mean()
+    place = families.size().index[lines.index // max(len(names), 1)]
+    lines = lines.assign(
+        family=place.get_level_values("family"),
+        setting=place.get_level_values("setting"),
+        validator=names[lines.index % max(len(names), 1)],
+    )[[*by, "validator", "over_checkpoints", "regret", "runs", "over_methods"]]
+    return lines[lines["runs"] > 0].sort_values([*by, "regret", "validator"], kind="stable").reset_index(drop=True)
+
+
+def _over_methods(group: np.ndarray, score: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of the first line of each group, and Spearman's correlation of score and accuracy over the group."""
+    order = np.argsort(group, kind="stable")
+    _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    correlation = np.full(len(starts), np.nan)
+    by_size = np.argsort(sizes, kind="stable")
+    for begin in range(0, len(starts), _IN_CACHE):
+        some = by_size[begin : begin + _IN_CACHE]
+        within = np.arange(sizes[some].max())
+        inside = within < sizes[some, None]
+        places = order[np.where(inside, starts[some, None] + within, 0)]
+        correlation[some] = _correlated(*(np.where(inside, values[places], np.nan) for values in (score, accuracy)))
+    return order[starts], correlation

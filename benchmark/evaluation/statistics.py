@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes longer to import than most reports to write
 
 ALPHA = 0.05
 STILL = 1e-9  # a spread over seeds below this is rounding, not randomness
@@ -17,7 +17,7 @@ def half_width(std: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Half of the 95 % t-interval of a mean of `n` values; nan for fewer than two."""
     std, n = np.asarray(std, dtype=float), np.asarray(n, dtype=float)
     freedom = np.where(n > 1, n - 1, np.nan)
-    half: np.ndarray = stats.t.ppf(1 - ALPHA / 2, freedom) * std / np.sqrt(np.where(n > 1, n, np.nan))
+    half: np.ndarray = special.stdtrit(freedom, 1 - ALPHA / 2) * std / np.sqrt(np.where(n > 1, n, np.nan))
     return half
 
 
@@ -29,6 +29,15 @@ def interval(values: ArrayLike) -> tuple[float, float]:
         return float("nan"), float("nan")
     std = known.std(ddof=1) if len(known) > 1 else np.nan
     return float(known.mean()), float(half_width(std, len(known)))
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """The rank of each number among its column, from 1, ties shared; for a few lines quicker than sorting."""
+    twice = np.ones(values.shape, dtype=np.int16)
+    for line in values:
+        twice += line < values
+        twice += line <= values
+    return twice / 2
 
 
 def image_error(accuracy: ArrayLike, n_images: ArrayLike) -> np.ndarray:
@@ -44,7 +53,7 @@ def both_levels(ci: ArrayLike, error: ArrayLike) -> np.ndarray:
     `ci` is that over seeds (nan for one seed: the images alone vary), `error` the standard error over test images of
     each image's mean over seeds, which is what a bootstrap over images converges to.
     """
-    of_images = stats.norm.ppf(1 - ALPHA / 2) * np.asarray(error)
+    of_images = special.ndtri(1 - ALPHA / 2) * np.asarray(error)
     half: np.ndarray = np.hypot(np.nan_to_num(np.asarray(ci, dtype=float)), of_images)
     return half
 

@@ -229,4 +229,4 @@ def flat(lists: pd.Series | pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """All numbers of a column of lists in one array, and the length of each list (0 for a missing one)."""
     array = as_arrow(lists, pa.list_(pa.float64()))
     lengths = pa.compute.fill_null(pa.compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    return array.flatten().to_numpy(zero_copy_only=False).astype(float), lengths
+    return array.flatten().to_numpy(zero_copy_only=False).astype(float, copy=False), lengths

@@ -61,7 +61,7 @@ def _curves(board: Leaderboard, detailed: pd.Index) -> dict[int, dict[str, Any]]
     chosen = chosen.assign(
         progress=[progress[row][at] for row, at in zip(chosen["row"], chosen["checkpoint"], strict=True)]
     )
-    means = chosen.groupby(["entry", "validator"])[["progress", "chosen"]].mean()
+    means = chosen.groupby(["entry", "validator"], observed=True)[["progress", "chosen"]].mean()
     for (cell, validator), mean in zip(means.index, means.itertuples(), strict=True):
         curves[cell]["chosen"][validator] = [round(1000 * mean.progress), round(1000 * mean.chosen)]
     return curves
