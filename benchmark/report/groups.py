@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -79,17 +80,21 @@ def published(references: Sequence[Reference], group: Mapping[str, Any], rows: p
 
 def order(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Setting and variant of the lines of a group: settings as in `Setting`, the better default variant first."""
-    methods = cells.groupby(["setting", "method", "variant", "default"])["mean"].agg(["count", "mean"]).reset_index()
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for setting, method, variant, mean in zip(*(cells[name] for name in _LINE), strict=True):
+        found.setdefault((setting, method, variant), []).append(mean)
     place = {str(setting): position for position, setting in enumerate(Setting)}
-    methods["place"] = methods["setting"].map(place).fillna(len(place))
-    leader = methods.loc[methods["default"], ["setting", "method", "count", "mean"]]
-    methods = methods.merge(leader, on=["setting", "method"], how="left", suffixes=("", "_default"))
-    methods = methods.fillna({"count_default": -1, "mean_default": -1})
-    methods = methods.sort_values(
-        ["place", "count_default", "mean_default", "method", "default", "variant"],
-        ascending=[True, False, False, True, False, True],
-    )
-    return list(zip(methods["setting"], methods["variant"], strict=True))
+
+    def at(line: tuple[str, str, str]) -> tuple[int, int, float, str, bool, str]:
+        setting, method, variant = line
+        default = found.get((setting, method, method), [])
+        mean = fsum(default) / len(default) if default else -1.0
+        return place.get(setting, len(place)), -len(default), -mean, method, variant != method, variant
+
+    return [(setting, variant) for setting, _, variant in sorted(found, key=at)]
+
+
+_LINE = ["setting", "method", "variant", "mean"]
 
 
 def notes(rows: pd.DataFrame, beside: Published) -> list[str]:

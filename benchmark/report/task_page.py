@@ -12,19 +12,24 @@ import pandas as pd
 from dabench.core import Reference, Setting, Task
 from dabench.evaluation.leaderboard import Leaderboard
 from dabench.evaluation.selection import Choices
-from dabench.evaluation.tables import BASELINE, GROUP, LONG, UPPER_BOUND, among
+from dabench.evaluation.tables import BASELINE, ENTRY, GROUP, UPPER_BOUND, among
 from dabench.report import groups, wording
 from dabench.report.groups import Published
 from dabench.results.provenance import Age
 from dabench.results.suite import within
 
 _NO_CURVES: Mapping[str, str] = MappingProxyType({})
+_COLUMNS = [*ENTRY, "key", "seed", "status", "reason", "partial", "stale", "accuracy", "figure"]  # of rows, on a page
 _STREAMED = [str(Setting.TEST_TIME), str(Setting.TEST_TIME_SOURCE)]
+
+Selections = Mapping[tuple[Any, ...], pd.DataFrame]  # by page and comparison group
 
 
 def base_of(tasks: pd.Series) -> pd.Series:
     """The tasks without the values of their cameras: `a-b` of `a-b[angle=90]`."""
-    return tasks.str.split("[", regex=False).str[0]
+    codes, names = pd.factorize(tasks)  # few names, many rows
+    bases = np.array([name.partition("[")[0] for name in names], dtype=object)
+    return pd.Series(bases[codes], tasks.index, name=tasks.name)
 
 
 def pages(
@@ -40,14 +45,14 @@ def pages(
     `tasks` are those known here; `curves` the paths of pictures of curves, by their names.
     """
     # Rows without a result are named in the notes, beside the others.
-    lacking = board.bad.assign(figure=np.nan, entry=-1)
-    rows = pd.concat([board.rows.drop(columns=LONG), lacking[[*lacking.columns.difference(LONG)]]])
+    rows = pd.concat([board.rows[_COLUMNS], board.bad.assign(figure=np.nan)[_COLUMNS]])
     rows = rows.assign(unchecked=among(rows["key"], age.unchecked))
     rows = rows[~among(rows["key"], board.searched)]
     entries = board.entries[~board.entries["searched"]]
     inside = dict(iter(entries.groupby(base_of(entries["task"]))))
+    selected = _selections(rows[rows["status"] == "ok"], board.choices)
     return {
-        str(name): _page(str(name), own, inside.get(name, entries[:0]), board, references, tasks, curves)
+        str(name): _page(str(name), own, inside.get(name, entries[:0]), selected, references, tasks, curves)
         for name, own in rows.groupby(base_of(rows["task"]))
     }
 
@@ -56,7 +61,7 @@ def _page(
     name: str,
     rows: pd.DataFrame,
     entries: pd.DataFrame,
-    board: Leaderboard,
+    selected: Selections,
     references: Sequence[Reference],
     tasks: Mapping[str, Task],
     curves: Mapping[str, str],
@@ -65,22 +70,21 @@ def _page(
     parts += [f"![{curve}]({path})\n" for curve, path in sorted(curves.items()) if curve.startswith(f"{name}-")]
     by_group = dict(iter(entries.groupby(GROUP)))
     beside = set()
-    in_suite = within(rows)
     listed = groups.in_order(rows)
-    for values, group_rows in sorted(listed, key=lambda item: not in_suite[item[1].index].any()):
+    in_suite = {values: within(inside.drop_duplicates("task")).any() for values, inside in listed}
+    for values, group_rows in sorted(listed, key=lambda item: not in_suite[item[0]]):
         group = dict(zip(GROUP, values, strict=True))
         # Published numbers stand beside the fullest group of their protocol and backbone, which comes first.
         place = (group["protocol"], group["backbone"])
         published = groups.published(() if place in beside else references, group, group_rows)
         beside.add(place)
-        ours = in_suite[group_rows.index].any()
-        parts.append(f"## {'The suite: ' if ours else ''}{groups.group_name(group)}\n")
+        parts.append(f"## {'The suite: ' if in_suite[values] else ''}{groups.group_name(group)}\n")
         inside = by_group.get(values)
         if inside is not None:
             parts.append(_accuracies(inside, published))
         parts.append(wording.bullets(groups.notes(group_rows, published)).lstrip("\n"))
         if inside is not None:
-            parts += [_beside_accuracy(inside), _selection(group_rows, board.choices)]
+            parts += [_beside_accuracy(inside), _selection(selected.get((name, *values)))]
     return "\n".join(part for part in parts if part)
 
 
@@ -208,31 +212,37 @@ def _beside_accuracy(cells: pd.DataFrame) -> str:
     )
 
 
-def _selection(rows: pd.DataFrame, chosen: Choices) -> str:
-    """What each validator would have chosen, beside the last checkpoint and the best one."""
-    ok = rows[rows["status"] == "ok"]
-    ok = ok[chosen.best.reindex(ok.index).notna()]
-    if ok.empty:
-        return ""
-    by_row = chosen.by_row.loc[ok.index].dropna(axis=1, how="all")
-    names = list(by_row)
-    frame = ok[["setting", "method", "variant", "task"]].assign(
-        **{f"score {name}": by_row[name] for name in names}, last=ok["accuracy"], best=chosen.best.reindex(ok.index)
-    )
-    numbers = ["last", *(f"score {name}" for name in names), "best"]
-    variant = ["setting", "method", "variant"]
-    means = _complete_means(_complete_means(frame, [*variant, "task"], numbers), variant, numbers)
+def _selections(rows: pd.DataFrame, chosen: Choices) -> Selections:
+    """What each validator would have chosen on the pages, by the page and the comparison group of the rows."""
+    best = chosen.best.reindex(rows.index)
+    rows, best = rows[best.notna()], best[best.notna()]
+    scores = {name: f"score {name}" for name in chosen.by_row}
+    by_row = chosen.by_row.loc[rows.index].rename(columns=scores)
+    frame = pd.concat([rows[[*ENTRY, "accuracy"]].rename(columns={"accuracy": "last"}), by_row], axis=1)
+    frame = frame.assign(best=best, page=base_of(rows["task"]))
+    numbers, group, variant = ["last", *by_row, "best"], ["page", *GROUP], ["setting", "method", "variant"]
+    means = _complete_means(_complete_means(frame, [*group, *variant, "task"], numbers), [*group, *variant], numbers)
     place = {str(setting): position for position, setting in enumerate(Setting)}
-    means = means.assign(place=means["setting"].map(place)).sort_values(["place", "method", "variant"])
+    means = means.assign(place=means["setting"].map(place)).sort_values([*group, "place", "method", "variant"])
+    some = frame.groupby(group)[list(by_row)].count() > 0
+    found = {}
+    for values, lines in means.groupby(group, sort=False):
+        there = some.loc[values]
+        found[values] = lines[["variant", "last", *there.index[there], "best"]].rename(
+            columns={score: name for name, score in scores.items()}
+        )
+    return found
+
+
+def _selection(means: pd.DataFrame | None) -> str:
+    """What each validator would have chosen, beside the last checkpoint and the best one."""
+    if means is None:
+        return ""
     lines = [
-        [
-            line["variant"],
-            *(wording.percent(line[name], 1) for name in numbers),
-            wording.percent(line["best"] - line["last"], 1),
-        ]
-        for _, line in means.iterrows()
+        [variant, *(wording.percent(number, 1) for number in numbers), wording.percent(numbers[-1] - numbers[0], 1)]
+        for variant, *numbers in means.itertuples(index=False, name=None)
     ]
-    header = ["method", "returned", *names, "best", "best - returned"]
+    header = ["method", "returned", *means.columns[2:-1], "best", "best - returned"]
     body = "Accuracy of the checkpoint that each label-free score chooses, beside the model that the method returned. "
     body += "The best checkpoint needs target test labels: an upper-bound reference.\n\n"
     body += wording.table(header, lines, align=["left", *["right"] * (len(header) - 1)])
