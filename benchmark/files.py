@@ -39,11 +39,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str, option: str) -> None:
-    """Writes a page or a figure, whole or not at all; raises DabenchError as in `named_errors`."""
+    """Writes a page or a figure, whole or not at all, unless it is there already.
+
+    Raises DabenchError as in `named_errors`.
+    """
+    written = content.encode() if isinstance(content, str) else content
     with named_errors(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size == len(written) and path.read_bytes() == written:
+            return
         with replacing(path) as unfinished:
-            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+            unfinished.write_bytes(written)
 
 
 @contextmanager

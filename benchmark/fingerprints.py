@@ -13,7 +13,6 @@ types do not.
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -32,47 +31,45 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _meaning(node: ast.AST) -> str:
-    """The syntax without docstrings and types: what stays the same when a comment or an annotation changes."""
-    return _written(_Meaning().visit(copy.deepcopy(node)))
+def _meaning(node: object) -> str:
+    """The syntax as text without docstrings and types: what stays the same when a comment or an annotation changes.
 
-
-def _written(node: object) -> str:
-    """The syntax tree as text, the same under every Python: each release adds fields, which are empty in older code."""
+    It is the same under every Python: each release adds fields, which are empty in older code.
+    """
     if isinstance(node, list):
-        return f"[{','.join(map(_written, node))}]"
+        return f"[{','.join(map(_meaning, node))}]"
     if isinstance(node, ast.Constant):
         return repr(node.value)
     if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty pieces between those of an f-string
-        return f"JoinedStr({','.join(written for written in map(_written, node.values) if written != repr(''))})"
+        return f"JoinedStr({','.join(written for written in map(_meaning, node.values) if written != repr(''))})"
     if isinstance(node, ast.AST):
-        there = [f"{name}={_written(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
-        return f"{type(node).__name__}({','.join(there)})"
+        there = ((name, _that_counts(node, name, value)) for name, value in ast.iter_fields(node))
+        fields = [f"{name}={_meaning(value)}" for name, value in there if value is not None and value != []]
+        return f"{type(node).__name__}({','.join(fields)})"
     return repr(node)
 
 
-class _Meaning(ast.NodeTransformer):
-    """Leaves out what no number depends on."""
+def _that_counts(node: ast.AST, name: str, value: object) -> object:
+    """What of a field some number may depend on."""
+    if name == "returns" or (name == "annotation" and isinstance(node, ast.arg)):
+        return None
+    if name == "annotation" and isinstance(node, ast.AnnAssign):
+        return ast.Constant(None)
+    if not isinstance(value, list):
+        return value
+    return [each for each in value[name == "body" and _has_docstring(value) :] if not _is_for_types(each)]
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                del body[0]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        if isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(None)
-        return super().generic_visit(node)
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        return None if node.module in ("__future__", "typing", "collections.abc") else node
+def _has_docstring(body: list[ast.stmt]) -> bool:
+    first = body[0].value if body and isinstance(body[0], ast.Expr) else None
+    return isinstance(first, ast.Constant) and isinstance(first.value, str)
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+def _is_for_types(node: object) -> bool:
+    """Whether a statement imports what types alone need."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.ImportFrom) and node.module in ("__future__", "typing", "collections.abc")
 
 
 @cache
@@ -141,14 +138,20 @@ def core_code(package: Path = PACKAGE) -> str:
 @cache
 def camera_code() -> str:
     """Fingerprint of the code of the simulated cameras."""
-    return digest(_meaning(ast.parse((PACKAGE / "data" / "cameras.py").read_text())))
+    return digest(_meaning_of(PACKAGE / "data" / "cameras.py"))
 
 
 @cache
 def loader_code(task: Task) -> str:
     """Fingerprint of the code that loads a task's images."""
     files = [*sorted((PACKAGE / "data").glob("*.py")), Path(inspect.getfile(task.load))]
-    return digest(*(_meaning(ast.parse(file.read_text())) for file in files))
+    return digest(*map(_meaning_of, files))
+
+
+@cache
+def _meaning_of(file: Path) -> str:
+    """A file of this package, which many tasks share, is read once."""
+    return _meaning(ast.parse(file.read_text()))
 
 
 def task_code(task: Task, image_size: int) -> str:

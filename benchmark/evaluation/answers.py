@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,7 @@ def of_suite(board: Leaderboard) -> pd.DataFrame:
     return entries.assign(place=place)[(place >= 0) & entries["default"]]
 
 
+@lru_cache(maxsize=1)  # several pages ask it of one board
 def answers(board: Leaderboard) -> list[Answer]:
     """One for each of HAVES and each change.
 
@@ -171,6 +173,7 @@ class Matrix:
     rankings: list[Ranking]
 
 
+@lru_cache(maxsize=1)
 def matrix(board: Leaderboard) -> Matrix:
     """The suite at the largest number of labels that each task has."""
     entries = of_suite(board)

@@ -46,7 +46,7 @@ def pages(
     """
     # Rows without a result are named in the notes, beside the others.
     rows = pd.concat([board.rows[_COLUMNS], board.bad.assign(figure=np.nan)[_COLUMNS]])
-    rows = rows.assign(unchecked=among(rows["key"], age.unchecked))
+    rows = rows.assign(unchecked=among(rows["key"], age.unchecked), in_suite=within(rows))
     rows = rows[~among(rows["key"], board.searched)]
     entries = board.entries[~board.entries["searched"]]
     inside = dict(iter(entries.groupby(base_of(entries["task"]))))
@@ -71,14 +71,13 @@ def _page(
     by_group = dict(iter(entries.groupby(GROUP)))
     beside = set()
     listed = groups.in_order(rows)
-    in_suite = {values: within(inside.drop_duplicates("task")).any() for values, inside in listed}
-    for values, group_rows in sorted(listed, key=lambda item: not in_suite[item[0]]):
+    for values, group_rows in sorted(listed, key=lambda item: not item[1]["in_suite"].any()):
         group = dict(zip(GROUP, values, strict=True))
         # Published numbers stand beside the fullest group of their protocol and backbone, which comes first.
         place = (group["protocol"], group["backbone"])
         published = groups.published(() if place in beside else references, group, group_rows)
         beside.add(place)
-        parts.append(f"## {'The suite: ' if in_suite[values] else ''}{groups.group_name(group)}\n")
+        parts.append(f"## {'The suite: ' if group_rows['in_suite'].any() else ''}{groups.group_name(group)}\n")
         inside = by_group.get(values)
         if inside is not None:
             parts.append(_accuracies(inside, published))

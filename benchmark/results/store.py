@@ -70,14 +70,27 @@ def check_texts(row: Mapping[str, Any]) -> None:
 
 def _wrong(column: str, values: Iterable[Any]) -> str:
     """What is wrong with a value of an identity column; empty for none."""
-    allowed, remedy = _FILE_NAME if column in ("task", "method") else _ONE_LINE
+    allowed, remedy = _FILE_NAME if column in _FILES else _ONE_LINE
     for value in values:
         if value is not None and not allowed.fullmatch(str(value)):
             return f"{str(value)[:80]!r} is no name of a {column} in results: {remedy}"
     return ""
 
 
+def _wrong_names(table: pa.Table) -> str:
+    """What is wrong with a name in the rows; empty for nothing."""
+    for kind in (_FILES, _LINES):
+        names = [name for name in kind if name in table.column_names]
+        # All columns at once: they have few values each, and to look through a column takes longer than to read it.
+        chunks = [chunk for name in names for chunk in table[name].chunks]
+        if _wrong(kind[0], pa.chunked_array(chunks, pa.string()).unique().to_pylist()):
+            return next(filter(None, (_wrong(name, table[name].unique().to_pylist()) for name in names)))
+    return ""
+
+
 _NAMED = tuple(name for name in ("key", *IDENTITY) if SCHEMA.field(name).type == pa.string() and name != "params")
+_FILES = ("task", "method")
+_LINES = tuple(name for name in _NAMED if name not in _FILES)
 
 
 def check_writable(results: Path) -> None:
@@ -173,10 +186,10 @@ def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
             raise ValueError(f"no column {missing[0]}")
         wanted = columns if columns is not None else [*SCHEMA.names, *(name for name in there if name not in _KNOWN)]
         table = file.read(columns=[name for name in wanted if name in there], use_threads=False)
-        for name in _NAMED:
-            if name in table.column_names and (wrong := _wrong(name, table[name].unique().to_pylist())):
-                raise ValueError(wrong)
-        return _in_schema(table, wanted)
+        table = _in_schema(table, wanted)
+        if wrong := _wrong_names(table):
+            raise ValueError(wrong)
+        return table
     except FileNotFoundError:
         return None
     except MemoryError:

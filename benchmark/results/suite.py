@@ -97,7 +97,8 @@ SUITE: tuple[Scenario, ...] = (
 
 def within(rows: pd.DataFrame) -> pd.Series:
     """Which of some rows or entries are of the suite."""
-    found = rows["task"].isna()
-    for scenario in SUITE:
-        found |= scenario.among(rows)
+    found = rows["task"].isin({scenario.task for scenario in SUITE})
+    wanted = {tuple(getattr(scenario, name) for name in _CONDITION) for scenario in SUITE}
+    conditions = zip(*(rows.loc[found, name] for name in _CONDITION), strict=True)
+    found[found] = [each in wanted for each in conditions]
     return found
