@@ -99,6 +99,6 @@ def within(rows: pd.DataFrame) -> pd.Series:
     """Which of some rows or entries are of the suite."""
     found = rows["task"].isin({scenario.task for scenario in SUITE})
     wanted = {tuple(getattr(scenario, name) for name in _CONDITION) for scenario in SUITE}
-    conditions = zip(*(rows.loc[found, name] for name in _CONDITION), strict=True)
-    found[found] = [each in wanted for each in conditions]
-    return found
+    exact = found.to_numpy(dtype=bool, copy=True)
+    exact[exact] = [each in wanted for each in rows.loc[found, _CONDITION].itertuples(index=False, name=None)]
+    return found & exact
