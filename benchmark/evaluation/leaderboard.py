@@ -13,7 +13,7 @@ from dabench.evaluation import rankings as ranks
 from dabench.evaluation import selection, statistics, tables
 from dabench.evaluation.comparison import Comparison, Contest, Difference, Lines, Verdict
 from dabench.evaluation.selection import LAST, Choices
-from dabench.evaluation.tables import BASELINE, GROUP, LONG, UPPER_BOUND
+from dabench.evaluation.tables import BASELINE, CHECKPOINTS, GROUP, LONG, UPPER_BOUND
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Leaderboard:
     @cached_property
     def _ok(self) -> tuple[pd.DataFrame, Choices]:
         ok = self._placed[self._placed["status"] == "ok"].reset_index(drop=True)
-        # The long columns are fetched once, when the rows have found their places.
-        absent = {name: None for name in LONG if name not in self.stored}
-        long = self.stored.assign(**absent)[LONG].iloc[ok["at"]].set_axis(ok.index)
+        # The long columns are fetched once, when the rows have found their places; checkpoints are read where they are.
+        stored = self.stored.assign(**{name: None for name in ("accuracy", *LONG) if name not in self.stored})
+        long = stored[[name for name in LONG if name not in CHECKPOINTS]].iloc[ok["at"]].set_axis(ok.index)
         ok = pd.concat([ok.drop(columns=LONG, errors="ignore"), long], axis=1)
-        chosen = selection.choices(ok)
+        chosen = selection.choices(stored).of(ok["at"].to_numpy())
         return ok.assign(figure=selection.figures(ok, chosen, self.select)), chosen
 
     @cached_property
@@ -53,6 +53,7 @@ class Leaderboard:
         """The rows with a result, once in each of their groups.
 
         `figure` is the accuracy that stands for it and `entry` the number of its entry, -1 without such an accuracy.
+        The columns of tables.CHECKPOINTS are not among them; `at` is the row's place in `stored`, which has them.
         """
         rows, _ = self._ok
         entry = np.full(len(rows), -1)

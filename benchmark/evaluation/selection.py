@@ -22,7 +22,7 @@ LAST, BEST = "last", "oracle"
 class Choices:
     """What each label-free score would have chosen, one line a row and score.
 
-    `table` has the columns row (index into the rows), validator, checkpoint and chosen (its place and accuracy),
+    `table` has the columns row (its number), validator, checkpoint and chosen (its place and accuracy),
     correlation (Spearman's, with accuracy over checkpoints) and last (the score of the last checkpoint);
     `by_row` has the chosen accuracies again, a line a row and a column a validator.
     `best` is the accuracy of each row's best checkpoint, the returned model among them (nan without checkpoints).
@@ -31,6 +31,17 @@ class Choices:
     table: pd.DataFrame
     by_row: pd.DataFrame
     best: pd.Series
+
+    def of(self, places: np.ndarray) -> Choices:
+        """The choices in the rows at these places, which are numbered anew from 0; a row may be named twice."""
+        counts = np.bincount(self.table["row"], minlength=len(self.best))
+        lengths = counts[places]
+        first = (np.cumsum(counts) - counts)[places] - (np.cumsum(lengths) - lengths)
+        lines = np.repeat(first, lengths) + np.arange(lengths.sum())
+        table = self.table.take(lines).assign(row=np.repeat(np.arange(len(places)), lengths))
+        table = table.assign(validator=table["validator"].cat.remove_unused_categories()).reset_index(drop=True)
+        by_row = self.by_row[list(table["validator"].cat.categories)].take(places).reset_index(drop=True)
+        return Choices(table, by_row, self.best.take(places).reset_index(drop=True))
 
 
 def choices(rows: pd.DataFrame) -> Choices:
@@ -55,10 +66,10 @@ def choices(rows: pd.DataFrame) -> Choices:
             checkpoint[lines], chosen[lines], correlation[lines], last[lines] = _chosen(
                 scores.padded(lines.start, lines.stop), accuracy[own]
             )
-    best = np.where(np.isnan(best), np.nan, np.fmax(best, rows["accuracy"]))
+    best = np.where(np.isnan(best), np.nan, np.fmax(best, rows["accuracy"].astype(float)))
     table = pd.DataFrame(
         {
-            "row": rows.index.to_numpy()[position],
+            "row": position,
             "validator": pd.Categorical.from_codes(codes, names),
             "checkpoint": checkpoint,
             "chosen": chosen,
@@ -69,7 +80,7 @@ def choices(rows: pd.DataFrame) -> Choices:
     )
     by_row = np.full((len(rows), len(names)), np.nan)
     by_row[position, codes] = chosen
-    return Choices(table, pd.DataFrame(by_row, rows.index, names), pd.Series(best, rows.index))
+    return Choices(table, pd.DataFrame(by_row, columns=names), pd.Series(best))
 
 
 def _names(keys: pa.Array) -> tuple[pd.Index, np.ndarray]:
@@ -181,7 +192,7 @@ def validators(rows: pd.DataFrame, chosen: Choices) -> pd.DataFrame:
     """
     by, table = ["family", "setting"], chosen.table
     names = table["validator"].cat.categories
-    row = rows.index.get_indexer(table["row"])
+    row = table["row"].to_numpy()
     score = table["validator"].cat.codes.to_numpy().astype(np.int64)
     families = rows.groupby(by, sort=True)
     own = families.ngroup().to_numpy()[row] * len(names) + score

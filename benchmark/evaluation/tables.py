@@ -26,9 +26,9 @@ GROUP = list(columns.GROUP)
 ENTRY = list(columns.ENTRY)
 CONDITIONS = [name for name in GROUP if name not in ("target_images", "labels")]
 MEANS = [*columns.SHOWN, "nll_before", "ece_before", "n_test"]  # averaged over the seeds of an entry
-LISTS = ["per_class", "checkpoint_progress", "checkpoint_accuracy", "checkpoint_scores"]
+CHECKPOINTS = ["checkpoint_progress", "checkpoint_accuracy", "checkpoint_scores"]
 ANSWERS = ["predictions", "predictions_before", "truth"]
-LONG = [*LISTS, *ANSWERS]
+LONG = ["per_class", *CHECKPOINTS, *ANSWERS]
 COLUMNS = [
     *("key", "seed", "status", "reason", "accuracy", "accuracy_before", "partial", "created"),
     *(*ENTRY, *MEANS, *LONG),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dabench.evaluation.leaderboard import Leaderboard
+from dabench.evaluation.tables import CHECKPOINTS
 from dabench.report.payload import MANY_CLASSES, scaled
 from dabench.results import store
 
@@ -41,9 +42,10 @@ def pages(board: Leaderboard, tasks: list[str], predictions: Iterable[pd.DataFra
 def _curves(board: Leaderboard, detailed: pd.Index) -> dict[int, dict[str, Any]]:
     """Progress and mean accuracy at the checkpoints, and where the choice of each score lies on average."""
     rows = board.rows
-    rows = rows[
-        rows["entry"].isin(detailed) & rows["checkpoint_accuracy"].notna() & rows["checkpoint_progress"].notna()
-    ]
+    rows = rows[rows["entry"].isin(detailed)]
+    stored = board.stored.assign(**{name: None for name in CHECKPOINTS if name not in board.stored})
+    rows = rows.assign(**{name: stored[name].iloc[rows["at"]].set_axis(rows.index) for name in CHECKPOINTS})
+    rows = rows[rows["checkpoint_accuracy"].notna() & rows["checkpoint_progress"].notna()]
     accuracy = {at: np.asarray(values, dtype=float) for at, values in rows["checkpoint_accuracy"].items()}
     progress = {at: np.asarray(values, dtype=float) for at, values in rows["checkpoint_progress"].items()}
     curves: dict[int, dict[str, Any]] = {}

@@ -154,10 +154,10 @@ def _open_or_set_aside(path: Path) -> pa.Table | None:
         return None
 
 
-def _open_or_warn(path: Path, columns: Sequence[str]) -> pa.Table | None:
+def _open_or_warn(path: Path, columns: Sequence[str], *, named: bool = True) -> pa.Table | None:
     """The file's rows, for who only reads; None and a warning where it holds none."""
     try:
-        return _open(path, columns)
+        return _open(path, columns, named=named)
     except _Unreadable as why:
         warnings.warn(f"{path} is left out, since it holds no rows of dabench's: {why}", stacklevel=3)
         return None
@@ -172,8 +172,8 @@ def _set_aside(path: Path) -> None:
     path.replace(next(name for name in names if not name.exists()))
 
 
-def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
-    """The file's rows in today's types, None where there is no file.
+def _open(path: Path, columns: Sequence[str] | None, *, named: bool = True) -> pa.Table | None:
+    """The file's rows in today's types, None where there is no file; without `named` their names are not looked at.
 
     `columns` None takes every column, those that no field of `Row` names too, which a newer version wrote. Raises
     _Unreadable for a file that is damaged or of another schema, DabenchError for one that the system does not give.
@@ -187,7 +187,7 @@ def _open(path: Path, columns: Sequence[str] | None) -> pa.Table | None:
         wanted = columns if columns is not None else [*SCHEMA.names, *(name for name in there if name not in _KNOWN)]
         table = file.read(columns=[name for name in wanted if name in there], use_threads=False)
         table = _in_schema(table, wanted)
-        if wrong := _wrong_names(table):
+        if named and (wrong := _wrong_names(table)):
             raise ValueError(wrong)
         return table
     except FileNotFoundError:
@@ -234,14 +234,21 @@ def corrupt(results: Path) -> list[Path]:
 def load(results: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     """Every row under `results`, files in name order; warns of a file that cannot be read, and leaves it out."""
     columns = list(columns)
-    return pa.concat_tables([_schema(tuple(columns)).empty_table(), *tables(results, columns)])
+    nothing = _schema(tuple(columns)).empty_table()
+    whole = pa.concat_tables([nothing, *_tables(results, columns, named=False)])
+    # The names of all files are looked at together, which is quicker, and file by file only where one is wrong.
+    return pa.concat_tables([nothing, *tables(results, columns)]) if _wrong_names(whole) else whole
 
 
 def tables(results: Path, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.Table]:
     """The rows of one file after the other, for columns of which all together would not fit into memory."""
+    yield from _tables(results, columns)
+
+
+def _tables(results: Path, columns: Sequence[str], *, named: bool = True) -> Iterator[pa.Table]:
     # The folders of an earlier version first: of two rows of a key, the later one counts.
     for path, parts in sorted(_files(results).items(), key=lambda file: ("[" not in file[0].parent.name, file[0])):
-        table = _with_parts(path, columns) if parts else _open_or_warn(path, columns)
+        table = _with_parts(path, columns) if parts else _open_or_warn(path, columns, named=named)
         if table is not None:
             yield table
 
