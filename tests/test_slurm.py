@@ -13,7 +13,9 @@ import pytest
 
 from dabench import registry
 from dabench.results import store
+from dabench.results.sweeps import QUEUED
 from dabench.run import plan, sweep
+from dabench.run.engines.contract import Progress
 from dabench.run.engines.local import Local
 from dabench.run.engines.slurm import Slurm
 from dabench.run.plan import Environment, Request
@@ -143,8 +145,18 @@ def test_a_real_queue_gives_the_keys_and_numbers_of_this_machines_processes_besi
     boom = own_method("boom", "raise ValueError('no')")
     engine = Slurm(parameters={"partition": "all"}, poll_seconds=0.5)
     engine.check()
-    rows, ended, seconds = swept(tiny_task, f"{boom},{METHODS}", environment, tmp_path, engine)
+    host, stages = answer("sinfo", "--noheader", "--format=%n").strip(), []
+    subprocess.run(["scontrol", "update", f"NodeName={host}", "State=DRAIN", "Reason=test"], check=True)
+
+    def listen(word):
+        if isinstance(word, Progress):
+            stages.append(word.stage)
+        subprocess.run(["scontrol", "update", f"NodeName={host}", "State=RESUME"], capture_output=True)
+
+    rows, ended, seconds = swept(tiny_task, f"{boom},{METHODS}", environment, tmp_path, engine, listen)
     print(f"{len(ended)} cells by SLURM in {seconds:.1f} s")
+    assert stages[0] == QUEUED, "no job begins on a node that takes none"
+    assert "running" in stages
     assert rows == by_local
     assert "ValueError: no" in ended["boom"].reason
     assert "boom" in Path(ended["boom"].log).read_text()
@@ -158,7 +170,8 @@ def test_cells_of_a_job_that_the_queue_kills_are_submitted_again(queue, tiny_tas
         running = answer("squeue", "--noheader", "--states=RUNNING", "--format=%i").split()
         if running and not killed:
             killed.append(running[0])
-            subprocess.run(["scancel", running[0]], check=True)
+            # Asked to end, a job of submitit goes on for as long as it may.
+            subprocess.run(["scancel", "--signal=KILL", "--full", running[0]], check=True)
 
     engine = Slurm(parameters={"partition": "all"}, poll_seconds=0.5)
     rows, _, seconds = swept(tiny_task, METHODS, environment, tmp_path, engine, kill)

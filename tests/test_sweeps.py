@@ -47,19 +47,21 @@ def told(capsys):
 
 def test_a_running_sweep_says_what_is_done_running_and_left_and_when_it_ends(tmp_path, monkeypatch, told):
     cells = {"a": Expected("A", 10.0), "b": Expected("B", 10.0), "c": Expected("C", 10.0), "d": Expected("D", 30.0)}
+    cells["e"] = Expected("E", 10.0)
     with sweeps.recorded(tmp_path, "local", 2, cells) as record:
         began = sweeps.read(tmp_path)[0].plan.started
-        assert sweeps.read(tmp_path)[0].seconds_left == 30, "60 expected seconds, two at once"
+        assert sweeps.read(tmp_path)[0].seconds_left == 35, "70 expected seconds, two at once"
         record.ended("a", "ok", "")
         record.ended("b", "failed", "ValueError: no")
         record.runs("c", "adapting", 3, 8)
+        record.runs("e", sweeps.QUEUED, 0, 1)
         monkeypatch.setattr(time, "time", lambda: began + 40)
         record.tell("running")
         (found,) = told(tmp_path)
-    assert (found["cells"], found["ended"], found["left"]) == (4, {"ok": 1, "failed": 1}, 1)
+    assert (found["cells"], found["ended"], found["queued"], found["left"]) == (5, {"ok": 1, "failed": 1}, 1, 1)
     assert found["running"] == [{"label": "C", "stage": "adapting", "step": 3, "steps": 8}]
     assert found["reasons"] == [{"cell": "B", "status": "failed", "reason": "ValueError: no"}]
-    assert found["seconds_left"] == pytest.approx(80), "20 expected seconds took 40, and 40 are left"
+    assert found["seconds_left"] == pytest.approx(100), "20 expected seconds took 40, and 50 are left"
     assert told(tmp_path)[0]["state"] == "over"
 
 

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from dabench.results.sweeps import QUEUED
 from dabench.run import sweep
 
 Listener = Callable[[sweep.Progress | sweep.Finished], None]
@@ -103,6 +104,8 @@ def _live(cells: int, console: Console) -> Iterator[Listener]:
             live.console.print(finished_line(word), highlight=False)
             return
         if key not in bars:
+            if word.stage == QUEUED:  # a queue may hold thousands
+                return
             bars[key] = current.add_task(word.planned.label, stage="", measured="")
         measured = f"loss {_number(word.loss)}  {_rate(word)}"
         current.update(bars[key], stage=word.stage, completed=word.step, total=word.steps, measured=measured)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dabench.results.sweeps import Sweep
 
 MOST = 10  # lines of running cells, and of failed ones, under each sweep
-_HEADER = ("sweep", "by", "state", "cells", "done", "failed", "running", "left", "will be done")
+_HEADER = ("sweep", "by", "state", "cells", "done", "failed", "running", "queued", "left", "will be done")
 
 
 def status(results: options.Results = RESULTS, as_json: options.AsJson = False) -> None:
@@ -50,6 +50,7 @@ def _facts(sweep: Sweep) -> dict[str, object]:
         "cells": len(sweep.plan.cells),
         "ended": dict(sweep.ended),
         "running": [asdict(each) for each in sweep.running],
+        "queued": sweep.queued,
         "left": sweep.left,
         "seconds_left": sweep.seconds_left,
         "reasons": [dict(zip(("cell", "status", "reason"), each, strict=True)) for each in sweep.reasons],
@@ -63,7 +64,8 @@ def _line(sweep: Sweep) -> tuple[str, ...]:
         _clock(plan.started),
         f"{plan.engine} on {plan.host}",
         sweep.state,
-        *map(str, (len(plan.cells), done, sum(sweep.ended.values()) - done, len(sweep.running), sweep.left)),
+        *map(str, (len(plan.cells), done, sum(sweep.ended.values()) - done)),
+        *map(str, (len(sweep.running), sweep.queued, sweep.left)),
         "-" if sweep.seconds_left is None else _clock(sweep.heard + sweep.seconds_left),
     )
 

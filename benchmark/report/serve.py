@@ -44,6 +44,8 @@ def progress(results: Path) -> str:
             )
             if sweep.running:
                 words += f"; running: {', '.join(each.label for each in sweep.running[:3])}"
+            if sweep.queued:
+                words += f"; {sweep.queued} queued"
             if sweep.seconds_left is not None:
                 words += f"; done about {datetime.fromtimestamp(sweep.heard + sweep.seconds_left):%H:%M}"
             lines.append(f"{plan.engine} on {plan.host}: {words}")

@@ -26,6 +26,7 @@ from dabench.results import store
 HEARTBEAT = 5.0  # seconds between two words of a sweep
 SILENCE = 60.0  # seconds after which a sweep of another machine counts as lost
 KEPT = 20  # sweeps that no longer run and are remembered
+QUEUED = "queued"  # the stage of a cell that a cluster has taken and not begun
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Running:
 class Sweep:
     """A sweep as it was last heard of; `state` is running, over, interrupted or lost.
 
-    `ended` counts cells by status; `reasons` has the cell's name, its status and why for each that is not ok.
-    `seconds_left` is None where nothing tells.
+    `ended` counts cells by status, `queued` those that wait in a cluster's queue; `reasons` has the cell's name, its
+    status and why for each that is not ok. `seconds_left` is None where nothing tells.
     """
 
     name: str
@@ -73,13 +74,14 @@ class Sweep:
     heard: float
     ended: Mapping[str, int] = field(default_factory=dict)
     running: tuple[Running, ...] = ()
+    queued: int = 0
     reasons: tuple[tuple[str, str, str], ...] = ()
     seconds_left: float | None = None
 
     @property
     def left(self) -> int:
-        """Cells that neither ended nor run."""
-        return len(self.plan.cells) - sum(self.ended.values()) - len(self.running)
+        """Cells that neither ended nor run nor are queued."""
+        return len(self.plan.cells) - sum(self.ended.values()) - len(self.running) - self.queued
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -240,13 +242,16 @@ def _summed(
     running: Mapping[str, tuple[str, int, int]],
 ) -> Sweep:
     known = {key: how for key, how in ended.items() if key in plan.cells}
+    begun = {key: Running(plan.cells[key].label, *said) for key, said in running.items() if key not in known}
+    working = tuple(each for each in begun.values() if each.stage != QUEUED)
     return Sweep(
         name,
         plan,
         state,
         heard,
         Counter(status for status, _ in known.values()),
-        tuple(Running(plan.cells[key].label, *said) for key, said in running.items() if key not in known),
+        working,
+        len(begun) - len(working),
         tuple((plan.cells[key].label, *how) for key, how in known.items() if how[0] != "ok"),
         _seconds_left(plan, heard, set(known)) if state == "running" else None,
     )

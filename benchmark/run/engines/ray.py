@@ -6,15 +6,20 @@ import logging
 import math
 import warnings
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dabench.core import DabenchError
+from dabench.results.sweeps import QUEUED
 from dabench.run.engines.bundles import absolute
 from dabench.run.engines.contract import Finished, Listener, Progress, on_node, row_of
 from dabench.run.engines.local import Local
 from dabench.run.plan import Environment, Planned
+
+if TYPE_CHECKING:
+    from ray.util.queue import Queue
 
 RETRIES = 3  # of a cell whose worker or node died
 
@@ -75,6 +80,7 @@ class Ray:
     ) -> Generator[Finished, None, None]:
         """How each cell ends, in the order in which they do; tasks that still run are cancelled on the way out."""
         import ray
+        from ray.util.queue import Queue
 
         self._connect()
         wanted = self.wanted
@@ -88,7 +94,9 @@ class Ray:
             max_retries=RETRIES,
         )
         there = absolute(environment)
-        running = {task.remote(planned, there, results, cell_timeout): planned for planned in waiting}
+        begins = Queue(actor_options={"num_cpus": 0})  # Ray tells of no task whether it has begun
+        begun: set[str] = set()
+        running = {task.remote(planned, there, results, cell_timeout, begins): planned for planned in waiting}
         try:
             while running:
                 done, _ = ray.wait(list(running), timeout=5.0)
@@ -100,12 +108,15 @@ class Ray:
                         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                         why = f"its Ray task died {RETRIES + 1} times: {lines[-1] if lines else type(error).__name__}"
                         yield Finished(planned, 0, row_of(planned, "failed", why, environment), why, str(error))
-                if running:
-                    first = next(iter(running.values()))
-                    listen(Progress(first, 0, "waiting or running", 0, 1, math.nan, 0.0))
+                with suppress(ray.exceptions.RayError):  # the node that counted them died; the cells go on
+                    begun.update(begins.get_nowait_batch(begins.qsize()))
+                for planned in running.values():
+                    stage = "running" if planned.key in begun else QUEUED
+                    listen(Progress(planned, 0, stage, 0, 1, math.nan, 0.0))
         finally:
             for future in running:
                 ray.cancel(future, force=True)
+            begins.shutdown(force=True)
 
     def _nodes(self) -> list[dict[str, Any]]:
         import ray
@@ -130,7 +141,9 @@ class Ray:
             ) from error
 
 
-def _cell(planned: Planned, environment: Environment, results: Path, cell_timeout: float) -> Finished:
-    """Computes one cell in a worker of the cluster."""
+def _cell(planned: Planned, environment: Environment, results: Path, cell_timeout: float, begins: Queue) -> Finished:
+    """Computes one cell in a worker of the cluster, and says first that it begins."""
+    with suppress(Exception):  # whoever listened has died; the cell does not need him
+        begins.put(planned.key)
     (finished,) = Local(1).compute([planned], on_node(environment), results, lambda word: None, cell_timeout)
     return finished

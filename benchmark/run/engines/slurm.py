@@ -26,12 +26,14 @@ from typing import Any
 
 from dabench.core import DabenchError
 from dabench.results import store
+from dabench.results.sweeps import QUEUED
 from dabench.run.engines.bundles import UNKNOWN, absolute, bundles, shared_sources, train_source
 from dabench.run.engines.contract import Finished, Listener, Progress, on_node, row_of
 from dabench.run.engines.local import Local
 from dabench.run.plan import Environment, Planned, expected_seconds
 
 TRIES = 3  # jobs that may end in a cell before it counts as failed
+_NOT_BEGUN = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")  # squeue's states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +142,9 @@ class _Sweep:
         jobs = self.submit([Source(each, self.environment) for each in sources], self.engine.bundle_min + 30)
         with closing(self.until_over(jobs)) as looks:
             for running in looks:
-                for index in running:
-                    listen(Progress(sources[index], index, "source model", 0, 1, math.nan, 0.0))
+                for index, begun in running.items():
+                    stage = "source model" if begun else QUEUED
+                    listen(Progress(sources[index], index, stage, 0, 1, math.nan, 0.0))
 
     def round(
         self,
@@ -168,9 +171,10 @@ class _Sweep:
                     each = left.pop(row["key"])
                     log = log_of(each, self.results)
                     yield Finished(each, 0, row, row["reason"] or "", log=str(log) if log.exists() else "")
-                for index in running:
-                    if now := next((each for each in jobs[index] if each.key in left), None):
-                        listen(Progress(now, index, "in the queue or running", 0, 1, math.nan, 0.0))
+                for index, begun in running.items():
+                    for at, each in enumerate(each for each in jobs[index] if each.key in left):
+                        stage = "running" if begun and not at else QUEUED  # a job takes its cells one after the other
+                        listen(Progress(each, index, stage, 0, 1, math.nan, 0.0))
         for job in submitted:
             for key, why in _rowless(job).items():
                 if key in left:
@@ -187,8 +191,8 @@ class _Sweep:
             raise DabenchError(f"SLURM refused the jobs: {_last_line(str(error))}; see --slurm") from error
         return jobs
 
-    def until_over(self, jobs: Sequence[Any]) -> Generator[list[int], None, None]:
-        """The numbers of the jobs that are not over, again and again; one last time when none is left.
+    def until_over(self, jobs: Sequence[Any]) -> Generator[dict[int, bool], None, None]:
+        """The numbers of the jobs that are not over and whether each has begun, until none is left; then that once.
 
         A job is over when its result is there, or when the queue has not had it for two looks.
         """
@@ -196,11 +200,11 @@ class _Sweep:
         over, ended = False, False
         try:
             while not over:
-                queued = self.queued(jobs)
-                gone.update(index for index in range(len(jobs)) if index not in queued)
+                there = self.there(jobs)
+                gone.update(index for index in range(len(jobs)) if index not in there)
                 left = [i for i, job in enumerate(jobs) if gone[i] < 2 and not job.paths.result_pickle.exists()]
                 over = not left
-                yield left
+                yield {index: there.get(index, True) for index in left}
                 if not over:
                     time.sleep(self.engine.poll_seconds)
             ended = True
@@ -208,14 +212,16 @@ class _Sweep:
             for job in () if ended else jobs:
                 job.cancel(check=False)
 
-    def queued(self, jobs: Sequence[Any]) -> set[int]:
-        """The numbers of the jobs that wait or run; of all where the queue does not answer."""
+    def there(self, jobs: Sequence[Any]) -> dict[int, bool]:
+        """The numbers of the jobs that the queue has and whether each has begun; none has where it does not answer."""
         if self.engine.cluster != "slurm":
-            return {index for index, job in enumerate(jobs) if not job.done()}
-        asked = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
+            return {index: True for index, job in enumerate(jobs) if not job.done()}
+        asked = ["squeue", "--noheader", "--array", "--format=%i %T", f"--user={os.getuid()}"]
         answer = subprocess.run(asked, capture_output=True, text=True)
-        there = set(answer.stdout.split())
-        return {index for index, job in enumerate(jobs) if answer.returncode or job.job_id in there}
+        if answer.returncode:
+            return dict.fromkeys(range(len(jobs)), False)
+        states = dict(line.split() for line in answer.stdout.splitlines())
+        return {i: states[job.job_id] not in _NOT_BEGUN for i, job in enumerate(jobs) if job.job_id in states}
 
 
 def _rowless(job: Any) -> Mapping[str, str]:
