@@ -142,14 +142,15 @@ def test_debug_shows_the_traceback_wherever_it_stands(dabench):
         assert "Traceback" in err
 
 
-def test_an_error_that_nobody_foresaw_is_one_line_and_exit_1(dabench, monkeypatch):
+@pytest.mark.parametrize("error", [KeyError, EOFError])
+def test_an_error_that_nobody_foresaw_is_one_line_and_exit_1(dabench, monkeypatch, error):
     def broken(text):
-        raise KeyError("a fault\nof ours")
+        raise error("a fault\nof ours")
 
     monkeypatch.setattr(registry, "tasks", broken)
     code, _, err = dabench("run")
     assert code == 1
-    assert "KeyError" in err
+    assert "a fault" in err
     assert "again with --debug" in err
     assert err.count("\n") == 1
     assert "Traceback" in dabench("run", "--debug")[2]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,48 @@ def test_a_worker_that_dies_costs_its_cell_and_is_replaced(tiny_task, environmen
     assert [each.row["status"] for each in ended] == ["failed", "ok"]
     assert "the process that evaluates it died" in ended[0].reason
     assert ended[1].worker != killed[0]
+
+
+def server_of(process):
+    """The process that started it."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are forked from a server on Linux alone")
+def test_the_server_of_all_processes_may_die_and_is_replaced(tiny_task, environment, tmp_path, own_method, monkeypatch):
+    waits = own_method("waits", "import time; time.sleep(60)")
+    killed = []
+    connect = forkserver.connect_to_new_process
+
+    def kill(number):
+        os.kill(number, signal.SIGKILL)
+        os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+        killed.append(number)
+
+    def listen(word):
+        if isinstance(word, sweep.Progress) and not killed:
+            kill(server_of(word.worker))
+
+    def connect_to_one_that_dies(fds):
+        ends = connect(fds)
+        if len(killed) == 1:
+            kill(forkserver._forkserver._forkserver_pid)  # while it imports, which takes seconds
+        return ends
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect_to_one_that_dies)
+    request = Request(
+        tasks=registry.tasks(str(tiny_task)), methods=registry.methods(f"{waits},source_only"), seeds=(0,), budget=0.5
+    )
+    cells = plan.plan(request, environment.data, environment.cache, tmp_path / "results")
+    ended = sweep.run(cells, environment, tmp_path / "results", workers=1, listen=listen)
+    assert len(set(killed)) == 2
+    assert [each.row["status"] for each in ended] == ["failed", "ok"]
+    assert "the process that starts all others died" in ended[0].reason
+
+
+def test_a_child_that_dies_unheard_is_one_line():
+    with pytest.raises(DabenchError, match="ended with exit code 7"):
+        isolation.answer_of(os._exit, 7)
 
 
 THIEF = '''

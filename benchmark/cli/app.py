@@ -9,15 +9,29 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from dabench.cli import cells, drafts, lists, pages, screen, status
 from dabench.core import DabenchError
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, of whose errors one must not reach the library: it would say no more than 'Aborted!'."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """What the command answers; raises RuntimeError for an EOFError, since nothing here asks a person."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise RuntimeError(f"a file or a process ended too early: {error}") from error
+
+
 app = typer.Typer(
     name="dabench",
+    cls=_Commands,
     help="Benchmark suite and leaderboard for domain adaptation of image classifiers.",
     epilog="Start with `dabench run` and `dabench report`. With --debug anywhere, errors show their traceback.",
     no_args_is_help=True,

@@ -55,6 +55,7 @@ def reading(path: Path) -> Iterator[None]:
         *(OSError, EOFError, AssertionError, AttributeError, RuntimeError, ValueError, TypeError, LookupError),
         *(ArithmeticError, MemoryError, NameError, struct.error, zlib.error, tarfile.TarError, pickle.UnpicklingError),
         *(SyntaxError, tokenize.TokenError),  # numpy reads the head of a .npy file as Python
+        SystemError,  # and forgets to say what is wrong with a pickled kind of number
     ) as error:
         remedy = "the file is truncated or corrupt; delete it and fetch it again"
         reason = str(error).partition("\n")[0] or type(error).__name__

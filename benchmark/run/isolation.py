@@ -20,24 +20,28 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dabench.core import DabenchError
 from dabench.run import interrupts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Answer = TypeVar("Answer")
+
 _FORKS = sys.platform == "linux"
 _PRELOADED = ["torch", "timm", "dabench.run.cell", "dabench.run.adaptation"]
 _PATIENCE = 5.0  # seconds for a process that was told to end
+_TRIES = 3  # at starting a process, whose server may be killed meanwhile; the next try starts another server
 _LAST_OUTPUT = 2000  # characters of a failed method's own output that are kept
 
 
@@ -85,32 +89,71 @@ def _no_main() -> Iterator[None]:
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A child that runs the function, which must be importable without torch; it never outlives this process."""
-    inherited = nullcontext() if _FORKS else interrupts.unheard_by_children()  # the server's children are deaf like it
-    with _no_main(), _nameless_environment(), inherited:
-        process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
-        process.start()
+    """A child that runs the function, which must be importable without torch; it never outlives this process.
+
+    Raises DabenchError where the system starts none.
+    """
+    with _no_main(), _nameless_environment(), interrupts.unheard_by_children():
+        for left in reversed(range(_TRIES)):
+            process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
+            try:
+                process.start()
+                break
+            except (EOFError, ConnectionError) as error:
+                if not left:
+                    raise DabenchError(
+                        f"no process can be started: the one that starts all others died {_TRIES} times (out of "
+                        "memory?); end other programs, or try fewer --workers"
+                    ) from error
     return process
 
 
-def answer_of(target: Callable[..., None], *arguments: Any) -> Any:
-    """What the function, given the end of a pipe before its arguments, sends from a process of its own."""
+class Unanswered(DabenchError):
+    """A process ended before it answered; says how."""
+
+
+def answer_of(target: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What the function answers in a process of its own; raises Unanswered where that process dies."""
     here, there = multiprocessing.Pipe()
-    process = start(target, there, *arguments)
+    process = start(_answer, there, target, arguments)
     there.close()
     try:
-        return here.recv()
+        answer: Answer = here.recv()
+        return answer
+    except (EOFError, ConnectionError) as error:
+        process.join(_PATIENCE)
+        raise Unanswered(ending(process)) from error
     finally:
         stop(process)
+
+
+def _answer(connection: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    settle()
+    answer = target(*arguments)
+    with suppress(ConnectionError):  # the parent is gone
+        connection.send(answer)
 
 
 def stop(process: BaseProcess) -> None:
     """Ends the process, by force where it does not end by itself."""
     process.terminate()
     process.join(_PATIENCE)
-    if process.is_alive():
-        process.kill()
+    if process.is_alive() or _lost(process):
+        kill(process)
         process.join(_PATIENCE)
+
+
+def kill(process: BaseProcess) -> None:
+    """Ends the process at once, also one that its server's death made look dead."""
+    process.kill()
+    if _lost(process) and process.pid is not None:
+        with suppress(OSError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def _lost(process: BaseProcess) -> bool:
+    """Whether how the process ended, or that it did, was told by its server's death: see multiprocessing's Popen."""
+    return process.exitcode == 255 and _FORKS
 
 
 def settle(*, quiet: bool = True, folder: Path | None = None) -> None:
@@ -125,9 +168,10 @@ def settle(*, quiet: bool = True, folder: Path | None = None) -> None:
 
 
 def _end_with_parent(folder: Path | None) -> None:
-    """A parent that was killed cannot tell its children to stop."""
+    """A parent that was killed cannot tell its children to stop, nor take the folder of its sockets away."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
+        shutil.rmtree(util.get_temp_dir(), ignore_errors=True)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
             _kill_group(os.getpid())
@@ -139,6 +183,14 @@ def _kill_group(leader: int) -> None:
     if hasattr(os, "killpg"):
         with suppress(OSError):  # the group is gone, or was never made
             os.killpg(leader, signal.SIGKILL)
+
+
+def _runs(number: int | None) -> bool:
+    try:
+        os.kill(number or 0, 0)
+    except OSError:
+        return False
+    return True
 
 
 def hide() -> None:
@@ -154,8 +206,10 @@ def ending(process: BaseProcess) -> str:
     code = process.exitcode
     if code is None:
         return "it stopped answering"
+    if _lost(process) and _runs(process.pid):
+        return "the process that starts all others died (out of memory?), and was started again"
     if code >= 0:
-        return f"its process ended with exit code {code}; a method returns the model or raises an error"
+        return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name
     memory = " (out of memory?); try fewer --workers or a smaller backbone" if name == "SIGKILL" else ""
     return f"its process died of {name}{memory}"
@@ -182,14 +236,15 @@ class Sandbox:
     def kill(self) -> None:
         """Ends the process at once, and those that it started, which could hold its pipe open."""
         with suppress(ValueError):
-            self.process.kill()
+            kill(self.process)
         if self.process.pid is not None:
             _kill_group(self.process.pid)
 
     def end(self) -> str:
         """Waits for the process to end, by force at last; says in words how it did."""
         self.process.join(_PATIENCE)
-        return ending(self.process)
+        how = ending(self.process)
+        return f"{how}; a method returns the model or raises an error" if "exit code" in how else how
 
     def output(self) -> str:
         """The end of what the method printed."""

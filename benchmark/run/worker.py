@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -68,6 +69,10 @@ class _Failed(Exception):
         self.ended = ended
 
 
+class _Gone(Exception):
+    """A method's process ended without a word."""
+
+
 # ---------------------------------------------------------------------------------------- the evaluating worker
 
 
@@ -78,34 +83,45 @@ def evaluate(control: Connection, environment: Environment) -> None:
     from dabench.run import cell, devices
 
     device = devices.device_name(environment.device)
-    while (received := control.recv()) is not None:
-        planned, method = received
-        progress = _Progress(control, planned)
-        control.send(progress.word("loading", 0, 1, math.nan))
+    # Where the parent is gone, nobody hears and nothing is to be said.
+    with suppress(EOFError, ConnectionError):
+        while (received := control.recv()) is not None:
+            planned, method = received
+            progress = _Progress(control, planned)
+            control.send(progress.word("loading", 0, 1, math.nan))
 
-        def ask(job: Job, method: Connection = method) -> Iterator[Word]:
-            method.send(job)
-            control.send(Adapting())
-            while True:
-                word, facts, tensors = isolation.hear(method)
-                if word == "failed":
-                    raise _Failed(Ended(**facts))
-                yield word, facts, tensors
-                if word == "checkpoint":
-                    method.send_bytes(b"")  # it waits, so that scoring takes no time from it
+            def compute(
+                planned: Planned = planned, progress: _Progress = progress, method: Connection = method
+            ) -> dict[str, Any]:
+                return cell.measure(
+                    planned.cell, environment, progress.on_step, lambda job: _asked(job, method, control)
+                )
 
-        def compute(planned: Planned = planned, progress: _Progress = progress) -> dict[str, Any]:
-            return cell.measure(planned.cell, environment, progress.on_step, ask)
+            outcome = caught(compute)
+            method.close()
+            control.send(_ended(outcome, planned.cell.variant.file, device))
 
-        outcome = caught(compute)
-        method.close()
-        control.send(_ended(outcome, planned.cell.variant.file, device))
+
+def _asked(job: Job, method: Connection, control: Connection) -> Iterator[Word]:
+    """Gives the job to the method's process, and every word of it; raises _Gone where it ends without a last one."""
+    try:
+        method.send(job)
+        control.send(Adapting())
+        while True:
+            word, facts, tensors = isolation.hear(method)
+            if word == "failed":
+                raise _Failed(Ended(**facts))
+            yield word, facts, tensors
+            if word == "checkpoint":
+                method.send_bytes(b"")  # it waits, so that scoring takes no time from it
+    except (EOFError, ConnectionError) as error:
+        raise _Gone from error
 
 
 def _ended(outcome: Any, file: Path, device: str) -> Ended:
     if isinstance(outcome, _Failed):
         return outcome.ended
-    if isinstance(outcome, EOFError | ConnectionError):
+    if isinstance(outcome, _Gone):
         return Ended(None, device=device)
     if isinstance(outcome, BaseException):
         return failure(outcome, file)
@@ -165,20 +181,19 @@ def adapt(connection: Connection, folder: Path) -> None:
         tell("failed", vars(ended), {})
 
 
-def resolve_device(connection: Connection, name: str) -> None:
-    """Sends what a device's name stands for here, or the error that says why it stands for none."""
+def resolve_device(name: str) -> str | BaseException:
+    """What a device's name stands for here, or the error that says why it stands for none."""
     from dabench.run import devices
 
-    outcome = caught(lambda: devices.resolve(name))
-    connection.send(outcome)
+    return caught(lambda: devices.resolve(name))
 
 
 def device_here(name: str) -> str:
     """The device that a name stands for on this machine, without importing torch here; raises DabenchError for none."""
     if name == "cpu":
         return name
-    found = isolation.answer_of(resolve_device, name)
-    if isinstance(found, DabenchError):
+    found = caught(lambda: isolation.answer_of(resolve_device, name), (isolation.Unanswered,))
+    if isinstance(found, DabenchError) and not isinstance(found, isolation.Unanswered):
         raise found
     if isinstance(found, Exception):
         raise DabenchError(f"cannot look for device '{name}': {found}; use --device cpu") from found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dabench import registry
@@ -51,11 +50,10 @@ def shared_sources(jobs: Sequence[Sequence[Planned]]) -> list[Planned]:
 
 def train_source(planned: Planned, environment: Environment) -> str:
     """Trains the cell's source model into the cache in a process of its own; why it could not, or nothing."""
-    return str(isolation.answer_of(_train, planned, environment))
+    return str(caught(lambda: isolation.answer_of(_train, planned, environment), (isolation.Unanswered,)))
 
 
-def _train(connection: Connection, planned: Planned, environment: Environment) -> None:
-    isolation.settle()
+def _train(planned: Planned, environment: Environment) -> str:
     isolation.hide()
     from dabench.run import devices, source_model, task_data
 
@@ -67,7 +65,7 @@ def _train(connection: Connection, planned: Planned, environment: Environment) -
         source_model.source_model(cell, data, environment, lambda stage, step, steps, loss: None)
 
     outcome = caught(train)
-    connection.send(reason(outcome, Path()) if isinstance(outcome, BaseException) else "")
+    return reason(outcome, Path()) if isinstance(outcome, BaseException) else ""
 
 
 def absolute(environment: Environment) -> Environment:

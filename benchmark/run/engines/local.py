@@ -114,6 +114,7 @@ class _Seat:
         if self.method is not None and not self.method.ended and not self.method.process.is_alive():
             self.method.ended = True
             self.method.kill()  # what it left running would keep the evaluator waiting
+        lost = not self.evaluator.is_alive()  # also where its own end of the pipe is still open: see `isolation.ending`
         try:
             while self.planned is not None and self.control.poll():
                 said = self.control.recv()
@@ -124,7 +125,10 @@ class _Seat:
                 else:
                     listen(said)
         except (EOFError, OSError):
+            lost = True
+        if lost and self.planned is not None:
             yield self._finished(self._death())
+        if lost:
             isolation.stop(self.evaluator)
             self._start()
 
