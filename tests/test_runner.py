@@ -43,6 +43,21 @@ def states(cells):
     return [each.state for each in cells]
 
 
+def test_the_source_models_own_row_comes_first(tiny_task, place, tmp_path):
+    cells = planned(tiny_task, "adabn,source_only,dann", place, tmp_path, seeds=(0, 1))
+    names = [each.cell.variant.name for each in cells]
+    assert names == ["source_only"] * 2 + ["adabn"] * 2 + ["dann"] * 2
+
+
+def test_a_plan_tells_before_it_reads_a_tasks_data_and_reads_none_that_are_known(tiny_task, place, tmp_path):
+    request = Request(tasks=registry.tasks(str(tiny_task)), methods=registry.methods("tent"))
+    keys, told = set(), []
+    for _ in range(2):
+        cells = plan.plan(request, place.data, tmp_path, tmp_path, before_reading=lambda: told.append("reads"))
+        keys.add(cells[0].key)
+    assert (len(keys), told) == (1, ["reads"])
+
+
 def test_a_method_that_raises_becomes_a_row_and_the_sweep_goes_on(tiny_task, place, tmp_path, own_method):
     broken = own_method("broken", "raise ValueError('no luck')")
     rows = swept(tiny_task, f"{broken},source_only", place, tmp_path)
@@ -55,7 +70,7 @@ def test_a_method_that_raises_becomes_a_row_and_the_sweep_goes_on(tiny_task, pla
 def test_a_failed_cell_is_tried_again_and_a_finished_one_is_not(tiny_task, place, tmp_path, own_method):
     broken = own_method("broken", "raise ValueError('no luck')")
     swept(tiny_task, f"{broken},source_only", place, tmp_path)
-    assert states(planned(tiny_task, f"{broken},source_only", place, tmp_path)) == [State.RUN, State.CACHED]
+    assert states(planned(tiny_task, f"{broken},source_only", place, tmp_path)) == [State.CACHED, State.RUN]
 
 
 @pytest.mark.parametrize(

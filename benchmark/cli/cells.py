@@ -62,7 +62,7 @@ def run(
     )
     requests = plan.of_suite(request) if tasks == suite.NAME else (request,)
     with sweeping.interruptible():
-        planned = [cell for each in requests for cell in plan.plan(each, data, cache, results, force=force)]
+        planned = sweeping.plans(requests, data, cache, results, force=force, runs_here=not (remote or dry_run))
         mine, part = sweeping.part_of(planned, shard)
         if remote:
             place, who = sweeping.remotely(mine, remote, device, data, cache)

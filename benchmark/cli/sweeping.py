@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dabench.run.engines.contract import Engine
     from dabench.run.engines.ray import Ray
     from dabench.run.engines.slurm import Slurm
-    from dabench.run.plan import Environment, Planned
+    from dabench.run.plan import Environment, Planned, Request
 
 
 @contextmanager
@@ -41,6 +41,18 @@ class Order:
     results: Path
     cell_timeout: float = math.inf
     part: str = ""
+
+
+def plans(
+    requests: Sequence[Request], data: Path, cache: Path, results: Path, *, force: bool, runs_here: bool
+) -> list[Planned]:
+    """The cells of the requests. Where they will run here and data must be read first, torch is imported meanwhile."""
+    from dabench.run import isolation, plan
+
+    reading = isolation.begin if runs_here else lambda: None
+    return [
+        cell for each in requests for cell in plan.plan(each, data, cache, results, force=force, before_reading=reading)
+    ]
 
 
 def prepared(

@@ -48,6 +48,11 @@ _LAST_OUTPUT = 2000  # characters of a failed method's own output that are kept
 # ----------------------------------------------------------------------------------------------- starting
 
 
+def begin() -> None:
+    """Has the server start to import, which takes seconds, while this process does something else."""
+    _context()
+
+
 @cache
 def _context() -> Any:
     """How children start; the server begins to import at the first call."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
@@ -145,10 +145,17 @@ class Planned:
 
 
 def plan(
-    request: Request, data_root: Path, cache_root: Path, results: Path, *, force: bool = False
+    request: Request,
+    data_root: Path,
+    cache_root: Path,
+    results: Path,
+    *,
+    force: bool = False,
+    before_reading: Callable[[], None] = lambda: None,
 ) -> tuple[Planned, ...]:
     """Every cell of the request, in the order in which they would run; with `force`, stored cells too.
 
+    `before_reading` is called before a task's data are read, which takes seconds; they are where they are known.
     Raises DabenchError where a task lacks the protocol asked for.
     """
     stored = {} if force else store.statuses(results)
@@ -160,10 +167,10 @@ def plan(
         size = request.image_size or task.image_shape[1]
         missing = ""
         try:
-            images = data_print(registry.sized(task, size), data_root, cache_root, protocol)
+            images = data_print(registry.sized(task, size), data_root, cache_root, protocol, before_reading)
         except MissingData as error:
             missing, images = str(error), ""
-        for variant in request.methods:
+        for variant in sorted(request.methods, key=_waits_for_the_source_model):
             described = registry.describe(variant.file)
             refusal = _refusal(task, protocol, described, request) or _refusal_of_frozen(task, described, request)
             for cell in _cells(request, spec, task, variant, described.needs):
@@ -179,6 +186,11 @@ def plan(
                     state, reason = State.RUN, ""
                 planned.append(Planned(cell, identity, state, reason))
     return tuple(planned)
+
+
+def _waits_for_the_source_model(variant: registry.Variant) -> bool:
+    """The source model's own row comes first: other gains are over it, and it is there as soon as it is trained."""
+    return registry.describe(variant.file).setting is not Setting.SOURCE_ONLY
 
 
 def _cells(request: Request, spec: str, task: Task, variant: registry.Variant, needs: Needs) -> Iterator[Cell]:
@@ -270,10 +282,16 @@ def _identity(cell: Cell, task: Task, described: registry.Description, images: s
     return {"key": fingerprints.digest(json.dumps(known, sort_keys=True)), **known}
 
 
-def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol) -> str:
+def data_print(
+    task: Task,
+    data_root: Path,
+    cache_root: Path,
+    protocol: Protocol,
+    before_reading: Callable[[], None] = lambda: None,
+) -> str:
     """The fingerprint of the task's images under a protocol, remembered while files and loaders stay the same.
 
-    Raises MissingData where the files are not there.
+    `before_reading` is called where it is not. Raises MissingData where the files are not there.
     """
     loaders = fingerprints.loader_code(task)
     # Two processors' vector units round a colour that a camera computes differently, so what it sees is known by the
@@ -285,6 +303,7 @@ def data_print(task: Task, data_root: Path, cache_root: Path, protocol: Protocol
     remembered = cache_root / "fingerprints" / manifest
     if remembered.exists():
         return remembered.read_text()
+    before_reading()
     images = data.fingerprint(replace(task, camera=camera).read(data_root, cache_root, protocol))
     if camera is not task.camera:
         images = fingerprints.digest(images, repr(task.camera), fingerprints.camera_code())
