@@ -92,6 +92,7 @@ def started(arguments):
         (["run", "--methods", "dann[lr=7]"], "choose a value from 1e-05 to 1.0"),
         (["run", "--seeds", "0"], "--seeds 0: give a count above 0"),
         (["run", "--seeds", "three"], "--seeds three"),
+        (["run", "--seeds", "10001"], "--seeds 10001: give a count of 10,000 at most"),
         (["run", "--seeds", "1000000000"], "--seeds 1000000000: give a count, or seeds, below 1,000,000"),
         (["run", "--seeds", "0,1000000"], "--seeds 0,1000000: give a count, or seeds, below 1,000,000"),
         (["run", "--budget", "1e7"], "--budget 10000000.0: give a number of 1,000,000 at most"),

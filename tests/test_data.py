@@ -395,7 +395,7 @@ def test_one_folder_and_a_camera_become_a_task(tmp_path):
         ('name = "mine"\nsource = "old"\ncamera = "power"\nprotocol = "transductive"', "choose: holdout"),
         ('name = "../mine"\nsource = "old"\ntarget = "old"', "may hold up to 100 letters"),
         ('name = ".."\nsource = "old"\ntarget = "old"', "the first a letter or digit"),
-        ('name = "mine"\nsource = "old"\ncamera = "rotated"\nangle = nan', "angle = nan must be of type float"),
+        ('name = "mine"\nsource = "old"\ncamera = "rotated"\nangle = nan', "angle = nan must be a finite number"),
         ('name = "mine"\nsource = "old"\ncamera = "power"\nexponents = [1, -1, 1]', "finite numbers, 0 or more"),
         ('name = "mine"\nsource = "old"\ntarget = "old"\nflip = 1', "flip = 1 must be of type bool"),
         ('name = "mine"\nsource = "old"\ntarget = "old"\nimage_size = 8\ncrop = 8', "crop = 8 must be less than"),

@@ -203,6 +203,21 @@ def test_folders_in_folders_and_every_known_ending_are_read_and_the_rest_is_coun
     assert "5 files are left out (2 .cr2, 1 .txt" in data.left_out(tmp_path, ("cat",))
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "the file is empty"), (b"<html>404</html>", "no picture of a kind that is known")]
+)
+def test_what_is_no_picture_is_said_in_words(tmp_path, content, reason):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DabenchError, match=rf"cannot decode a\.jpg .*: .*{reason}"):
+        seen(tmp_path / "a.jpg")
+
+
+def test_a_link_that_leads_nowhere_is_counted(tmp_path):
+    put(tmp_path / "cat" / "a.png")
+    (tmp_path / "cat" / "b.png").symlink_to(tmp_path / "not fetched.png")
+    assert listed(tmp_path, ("cat",)).passed_over == {"broken links": 1}
+
+
 def test_a_folder_that_holds_itself_is_entered_once(tmp_path):
     put(tmp_path / "cat" / "a.png")
     (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")

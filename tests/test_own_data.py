@@ -192,6 +192,19 @@ def test_a_checkpoint_that_cannot_be_is_one_clear_line(lines, complaint, picture
         data.task_from_toml(declared(*lines))
 
 
+@pytest.mark.parametrize(
+    ("backbone", "complaint"),
+    [("resnet9000", "no backbone 'resnet9000'"), ("test_vit", "'test_vit' cannot take images of shape 3x33x33")],
+)
+def test_a_network_that_the_task_cannot_have_is_one_line_before_any_work(backbone, complaint, declared, run, tmp_path):
+    file = declared(f'backbone = "{backbone}"')
+    file.write_text(file.read_text().replace("image_size = 32", "image_size = 33"))
+    code, out, err = run(file, "--methods", "source_only", "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_pickle_that_would_run_code_is_refused(pictures, declared):
     torch.save({"state_dict": torch.nn.Linear(2, 2)}, pictures / "module.pt")
     with pytest.raises(DabenchError, match="cannot read the checkpoint"):

@@ -36,6 +36,7 @@ def _folder(*parts: str) -> Callable[[], Path]:
     return default
 
 
+MOST_SEEDS = 10_000  # of each task and method: merely to plan more takes minutes
 MOST = 1_000_000  # of any number asked for: a mistyped one would keep a machine busy for years
 
 
@@ -190,6 +191,8 @@ def seeds(text: str) -> tuple[int, ...]:
     if re.fullmatch(r"[\d,]+", text) and any(len(part) > 6 for part in text.split(",")):
         raise DabenchError(f"--seeds {text}: give a count, or seeds, below {MOST:,}")
     if re.fullmatch(r"[1-9]\d*", text):
+        if int(text) > MOST_SEEDS:
+            raise DabenchError(f"--seeds {text}: give a count of {MOST_SEEDS:,} at most; 5,9 are two single seeds")
         return tuple(range(int(text)))
     if re.fullmatch(r"\d+(,\d+)*,?", text) and "," in text:
         return tuple(dict.fromkeys(int(part) for part in text.split(",") if part))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dabench.cli import options, screen
+from dabench.core import DabenchError
 
 if TYPE_CHECKING:
     from dabench.run.engines.contract import Engine
@@ -87,11 +88,20 @@ def part_of(planned: Sequence[Planned], shard: str | None) -> tuple[Sequence[Pla
 
 
 def _waiting(planned: Sequence[Planned]) -> int:
-    """How many cells are to run; raises DabenchError for a network that nobody knows."""
+    """How many cells are to run; raises DabenchError for a network that nobody knows or that a person's task cannot."""
     from dabench import registry
+    from dabench.run import isolation, worker
     from dabench.run.plan import State
 
     waiting = [each for each in planned if each.state is State.RUN]
+    sized = {(registry.task(each.cell.task), each.cell.backbone, each.cell.image_size) for each in waiting}
+    declared = {
+        (backbone, task.num_classes, (task.image_shape[0], size, size))
+        for task, backbone, size in sized
+        if task.folders and not task.pretrained  # a checkpoint was built when its file was read
+    }
+    if declared and (why := isolation.answer_of(worker.why_not_built, sorted(declared))):
+        raise DabenchError(why)
     own = {registry.task(each.cell.task).backbone for each in waiting}
     for backbone in sorted({each.cell.backbone for each in waiting} - own):
         from dabench import models

@@ -71,7 +71,8 @@ def task_from_toml(path: Path) -> Task:
         # Windows editors begin a file with a byte-order mark.
         declared = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DabenchError(f"cannot read the task file {path}: {error}") from error
+        remedy = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise DabenchError(f"cannot read the task file {path}: {error}{remedy}") from error
     _check_toml(path, declared)
     camera = _toml_camera(path, declared) if "camera" in declared else None
     names = ("source",) if camera else ("source", "target")
@@ -184,8 +185,10 @@ def _check_value(path: Path, key: str, value: Any) -> None:
     else:
         fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
     if not fits:
-        raise DabenchError(f"{path}: {key} = {value!r} must be of type {wanted.__name__}")
-    least = {"crop": 0, "batch_size": 2}.get(key, 1)  # batch norm and covariances need two images
+        kind = "a finite number" if wanted is float else f"of type {wanted.__name__}"
+        raise DabenchError(f"{path}: {key} = {value!r} must be {kind}")
+    # Batch norm and covariances need two images; the smallest side is that of --image-size.
+    least = {"crop": 0, "batch_size": 2, "image_size": 8}.get(key, 1)
     if wanted is int and not least <= value <= _LARGEST:
         raise DabenchError(f"{path}: {key} = {value} must be {least} or more, and at most {_LARGEST:,}")
     if key in ("mean", "std"):

@@ -51,11 +51,15 @@ class Picture:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)
-                return decoding.decode(file.read(self.size), image_shape, resize)
+                encoded = file.read(self.size)
+            return decoding.decode(encoded, image_shape, resize)
         except (OSError, decoding.Undecodable) as error:
             inside = f" inside {printable(self.path)}" if self.size >= 0 else f" ({printable(self.path)})"
+            reason = str(error)
+            if reason.startswith("cannot identify"):  # pillow names an object of ours
+                reason = "it is no picture of a kind that is known here" if encoded else "the file is empty"
             raise DabenchError(
-                f"cannot decode {printable(self.name)}{inside}: {error}; fetch it again or remove it"
+                f"cannot decode {printable(self.name)}{inside}: {reason}; fetch it again or remove it"
             ) from error
 
 
@@ -144,7 +148,9 @@ def listed(folder: Path, class_names: tuple[str, ...]) -> Listing:
     for label, name in enumerate(class_names):
         count = len(pictures)
         for path in _files_below(folders.get(name, folder / name)):
-            if path.suffix.lower() in known:
+            if not path.exists():
+                passed_over["broken links"] += 1
+            elif path.suffix.lower() in known:
                 below = path.relative_to(folders[name]).as_posix()
                 pictures.append(Picture(f"{name}/{below}", label, path))
             else:
@@ -161,7 +167,10 @@ def listed(folder: Path, class_names: tuple[str, ...]) -> Listing:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file in the folder and those in it, sorted; links are followed, each folder entered once."""
+    """Every file in the folder and those in it, sorted; links are followed, also where they lead nowhere.
+
+    Each folder is entered once.
+    """
     entered = set()
     waiting = [folder]
     while waiting:
@@ -170,7 +179,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
             continue
         entered.add(real)
         entries = sorted(entry for entry in here.iterdir() if not _hidden(entry.name))
-        yield from (entry for entry in entries if entry.is_file())
+        yield from (entry for entry in entries if entry.is_file() or not entry.exists())
         waiting += [entry for entry in reversed(entries) if entry.is_dir()]
 
 

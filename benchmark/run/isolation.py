@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ _FORKS = sys.platform == "linux"
 _PRELOADED = ["torch", "timm", "dabench.run.cell", "dabench.run.adaptation"]
 _PATIENCE = 5.0  # seconds for a process that was told to end
 _TRIES = 3  # at starting a process, whose server may be killed meanwhile; the next try starts another server
+_PAUSE = 1.0  # seconds until a killed server's number is free, by which its death is known
 _LAST_OUTPUT = 2000  # characters of a failed method's own output that are kept
 
 
@@ -110,6 +112,7 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
                         f"no process can be started: the one that starts all others died {_TRIES} times (out of "
                         "memory?); end other programs, or try fewer --workers"
                     ) from error
+                time.sleep(_PAUSE)
     return process
 
 
@@ -183,6 +186,12 @@ def _end_with_parent(folder: Path | None) -> None:
         os._exit(1)
 
 
+def _clear(folder: Path) -> None:
+    """Takes the folder along at the end of a method's process that was told nothing, since its parent was killed."""
+    if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _kill_group(leader: int) -> None:
     """Ends what a method's process started, and the process where it still runs."""
     if hasattr(os, "killpg"):
@@ -230,7 +239,7 @@ class Sandbox:
     process: BaseProcess
     folder: Path
     overdue: bool = False
-    ended: bool = False
+    ending: str = ""  # once it has been seen to end
 
     @classmethod
     def start(cls, target: Callable[..., None], connection: Connection) -> Sandbox:
@@ -245,10 +254,16 @@ class Sandbox:
         if self.process.pid is not None:
             _kill_group(self.process.pid)
 
+    def see(self) -> None:
+        """Notices that the process ended by itself, and ends what it left running, which could hold its pipe open."""
+        if not self.ending and not self.process.is_alive():
+            self.ending = ending(self.process)
+            self.kill()
+
     def end(self) -> str:
-        """Waits for the process to end, by force at last; says in words how it did."""
+        """Waits for the process to end; says in words how it did."""
         self.process.join(_PATIENCE)
-        how = ending(self.process)
+        how = self.ending or ending(self.process)
         return f"{how}; a method returns the model or raises an error" if "exit code" in how else how
 
     def output(self) -> str:
@@ -271,6 +286,7 @@ def enter(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "empty").mkdir()
     settle(folder=folder)
+    util.Finalize(None, _clear, (folder,), exitpriority=1)
     sys.argv = [""]
     multiprocessing.process.ORIGINAL_DIR = None  # type: ignore[attr-defined]
     os.chdir(folder / "empty")

@@ -10,9 +10,10 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,17 @@ def resolve_device(name: str) -> str | BaseException:
     from dabench.run import devices
 
     return caught(lambda: devices.resolve(name))
+
+
+def why_not_built(networks: Iterable[tuple[str, int, tuple[int, int, int]]]) -> str:
+    """Why one of these networks cannot be had for so many classes and images of that shape; empty where all can."""
+    from dabench import models
+
+    for network in networks:
+        built = caught(partial(models.build, *network), (DabenchError,))
+        if isinstance(built, BaseException):
+            return str(built)
+    return ""
 
 
 def device_here(name: str) -> str:

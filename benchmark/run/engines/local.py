@@ -68,7 +68,7 @@ class Local:
 def _wait(seats: Sequence[_Seat]) -> None:
     """Until a worker says something or ends, or a cell's time is up."""
     busy = [seat for seat in seats if seat.planned is not None]
-    methods = [seat.method.process.sentinel for seat in busy if seat.method is not None and not seat.method.ended]
+    methods = [seat.method.process.sentinel for seat in busy if seat.method is not None and not seat.method.ending]
     soonest = min((seat.deadline for seat in busy), default=math.inf)
     timeout = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
     wait([*(each for seat in busy for each in (seat.control, seat.evaluator.sentinel)), *methods], timeout)
@@ -111,9 +111,8 @@ class _Seat:
         if self.method is not None and time.monotonic() >= self.deadline:
             self.deadline, self.method.overdue = math.inf, True
             self.method.kill()
-        if self.method is not None and not self.method.ended and not self.method.process.is_alive():
-            self.method.ended = True
-            self.method.kill()  # what it left running would keep the evaluator waiting
+        if self.method is not None:
+            self.method.see()
         lost = not self.evaluator.is_alive()  # also where its own end of the pipe is still open: see `isolation.ending`
         try:
             while self.planned is not None and self.control.poll():
