@@ -1,18 +1,28 @@
-"""Steps a second of DANN: inside the harness, in a bare loop, and in other libraries' own training loops.
+"""Steps a second of DANN and of TENT: inside the harness, in a bare loop, and in other people's own loops.
 
 Run it as a script: `python tests/bench_speed.py`, on an accelerator with `--device cuda`. It prints ratios taken in one
 run, the contenders in turn, so that they hold where the machine's speed drifts. skada and pytorch-adapt take part where
-they are installed.
+they are installed; TLlib's `dann.py` and the official TENT where `--tllib` and `--tent` name a checkout of each
+(thuml/Transfer-Learning-Library and DequanWang/tent), whose files run as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
+import io
 import statistics
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -23,7 +33,7 @@ from dabench import models, registry
 from dabench.core import Domain, Recipe
 from dabench.nn import DomainCritic, domain_loss, reverse_gradient
 from dabench.run import devices
-from dabench.run.images import Pictures
+from dabench.run.images import Pictures, predict
 from dabench.run.target_data import Granted, TargetData
 
 Contender = Callable[[int], None]  # trains for so many steps
@@ -156,28 +166,113 @@ def pytorch_adapt(setting: Setting) -> Contender:
     return train
 
 
+def tllib(setting: Setting, checkout: Path) -> Contender:
+    """The function `train` of TLlib's dann.py, on its own iterators, critic and loss, over the same network in float32.
+
+    Its other lines import what today's torch and torchvision no longer have.
+    """
+    package = ModuleType("tllib")  # whose own file would import every module there is
+    package.__path__ = [str(checkout / "tllib")]
+    sys.modules["tllib"] = package
+    np.float = float  # which its gradient reversal asks numpy for
+    from tllib.alignment.dann import DomainAdversarialLoss
+    from tllib.modules.classifier import Classifier
+    from tllib.modules.domain_discriminator import DomainDiscriminator
+    from tllib.utils.data import ForeverDataIterator
+    from tllib.utils.meter import AverageMeter, ProgressMeter
+    from tllib.utils.metric import accuracy
+    from torch.utils.data import DataLoader, TensorDataset
+
+    loop = {
+        **{"torch": torch, "time": time, "F": nn.functional, "SGD": torch.optim.SGD, "argparse": argparse},
+        **{"LambdaLR": torch.optim.lr_scheduler.LambdaLR, "AverageMeter": AverageMeter, "ProgressMeter": ProgressMeter},
+        **{"accuracy": accuracy, "ForeverDataIterator": ForeverDataIterator, "ImageClassifier": Classifier},
+        **{"DomainAdversarialLoss": DomainAdversarialLoss, "device": setting.device},
+    }
+    file = checkout / "examples" / "domain_adaptation" / "image_classification" / "dann.py"
+    (train_loop,) = (node for node in ast.parse(file.read_text()).body if getattr(node, "name", "") == "train")
+    exec(compile(ast.Module([train_loop], []), file, "exec"), loop)
+
+    network = setting.model(torch.float32)
+    backbone = _Features(network)
+    backbone.out_features = network.feature_dim
+    classifier = Classifier(backbone, 10, head=network.head, pool_layer=nn.Identity()).to(setting.device)
+    critic = DomainDiscriminator(network.feature_dim, hidden_size=500).to(setting.device)
+    optimizer = torch.optim.SGD(
+        classifier.get_parameters() + critic.get_parameters(), 0.01, momentum=0.9, nesterov=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + 0.001 * step) ** -0.75)
+    adversary = DomainAdversarialLoss(critic).to(setting.device)
+    pairs = TensorDataset(setting.floats(), torch.from_numpy(setting.labels))
+    batches = partial(DataLoader, pairs, batch_size=setting.batch_size, shuffle=True, drop_last=True)
+    source, target = ForeverDataIterator(batches()), ForeverDataIterator(batches())
+
+    def train(steps: int) -> None:
+        asked = argparse.Namespace(iters_per_epoch=steps, print_freq=steps, trade_off=1.0)
+        with redirect_stdout(io.StringIO()):
+            loop["train"](source, target, classifier, adversary, optimizer, schedule, 0, asked)
+
+    return train
+
+
+# ----------------------------------------------------------------------------------------- test-time adaptation
+
+
+def harness_tent(setting: Setting) -> Contender:
+    """The method `tent` as the harness answers a stream of batches by it."""
+    method = registry.methods("tent")[0].load()
+    model = method.adapt(setting.model(torch.float32), None)
+    pictures = Pictures.of(setting.domain(), setting.device, labelled=False)
+
+    def answer(steps: int) -> None:
+        predict(model, replace(pictures, images=pictures.images[: steps * setting.batch_size]), setting.batch_size)
+
+    return answer
+
+
+def official_tent(setting: Setting, checkout: Path) -> Contender:
+    """tent.py as it was published, over the same network in float32 and a DataLoader."""
+    from torch.utils.data import DataLoader, TensorDataset
+
+    spec = importlib.util.spec_from_file_location("official_tent", checkout / "tent.py")
+    official = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(official)
+    network = setting.model(torch.float32)
+    model = official.configure_model(nn.Sequential(_Features(network), network.head))
+    optimizer = torch.optim.Adam(official.collect_params(model)[0], lr=1e-3)
+    official.check_model(model)
+    adapted = official.Tent(model, optimizer)
+    loader = DataLoader(TensorDataset(setting.floats()), batch_size=setting.batch_size)
+
+    def answer(steps: int) -> None:
+        for (images,) in islice(loader, steps):
+            adapted(images.to(setting.device))
+
+    return answer
+
+
 class _Features(nn.Module):
     """The same backbone as these libraries' users have it: plain layers, contiguous, float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.contiguous_format)
+        self.backbone = network.backbone.to(memory_format=torch.contiguous_format)
+        self.mean, self.std = network.mean, network.std
 
     def forward(self, images: Tensor) -> Tensor:
-        normalised = (images - self.network.mean) / self.network.std
-        return self.network.backbone(normalised).flatten(1)
+        return self.backbone((images - self.mean) / self.std).flatten(1)
 
 
-def compare(setting: Setting, steps: int, rounds: int) -> None:
+def compare(setting: Setting, steps: int, rounds: int, makers: Mapping[str, Callable[[Setting], Contender]]) -> None:
     """Prints the median over the rounds of each contender's seconds a step over the harness's."""
     contenders: dict[str, Contender] = {}
-    for make in (harness, bare, skada, pytorch_adapt):
+    for name, make in makers.items():
         try:
-            contenders[make.__name__] = make(setting)
-            contenders[make.__name__](8)
+            contenders[name] = make(setting)
+            contenders[name](8)
         except ImportError as error:
-            contenders.pop(make.__name__, None)
-            print(f"  {make.__name__}: not installed ({error.name})")
+            contenders.pop(name, None)
+            print(f"  {name}: cannot be imported ({error})")
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, train in contenders.items():
@@ -191,21 +286,35 @@ def compare(setting: Setting, steps: int, rounds: int) -> None:
         print(f"  {name:14} {rate:7.1f} steps/s   harness is {statistics.median(ratios):.2f} times as fast")
 
 
+DANN = {"harness": harness, "bare": bare, "skada": skada, "pytorch_adapt": pytorch_adapt}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tllib", type=Path, help="checkout of thuml/Transfer-Learning-Library")
+    parser.add_argument("--tent", type=Path, help="checkout of DequanWang/tent")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     warnings.simplefilter("ignore")
     device = torch.device(devices.resolve(chosen.device))
+    training = DANN | ({"tllib": partial(tllib, checkout=chosen.tllib)} if chosen.tllib else {})
+    answering = {"harness": harness_tent}
+    answering |= {"official": partial(official_tent, checkout=chosen.tent)} if chosen.tent else {}
+    for name, option in (("TLlib's dann.py", "tllib"), ("the official TENT", "tent")):
+        if getattr(chosen, option) is None:
+            print(f"{name} takes no part: name its checkout with --{option}")
     for setting, steps in (
         (Setting("lenet", (1, 28, 28), 64, device), 64),
         (Setting("resnet18", (3, 112, 112), 32, device), 8),
     ):
-        print(f"{setting.backbone}, {setting.shape}, batch {setting.batch_size} + {setting.batch_size}")
-        compare(setting, steps, chosen.rounds)
+        print(f"DANN, {setting.backbone}, {setting.shape}, batch {setting.batch_size} + {setting.batch_size}")
+        compare(setting, steps, chosen.rounds, training)
+    for setting in (Setting("lenet_bn", (1, 28, 28), 64, device), Setting("resnet18", (3, 112, 112), 32, device)):
+        print(f"TENT, {setting.backbone}, {setting.shape}, batch {setting.batch_size}")
+        compare(setting, 8, chosen.rounds, answering)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def main() -> None:
         (bench_speed.Setting("resnet18", (3, 112, 112), 32, torch.device(device)), 50),
     ):
         print(f"{setting.backbone}, {setting.shape}, batch {setting.batch_size} + {setting.batch_size}")
-        bench_speed.compare(setting, steps, 3)
+        bench_speed.compare(setting, steps, 3, bench_speed.DANN)
     sys.exit(not sound)
 
 
