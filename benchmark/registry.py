@@ -214,8 +214,9 @@ def describe(file: Path) -> Description:
     """Reads a method file's declaration from its syntax; raises DabenchError when it declares no method."""
     try:
         tree = ast.parse(file.read_text())
-    except SyntaxError as error:
-        raise DabenchError(f"{file}, line {error.lineno}: {error.msg}") from None
+    except (OSError, SyntaxError, ValueError) as error:  # a folder, no Python, not UTF-8
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise DabenchError(f"cannot read the method file {file}{line}: {getattr(error, 'msg', error)}") from None
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
             continue

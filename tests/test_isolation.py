@@ -17,7 +17,7 @@ from dabench.core import DabenchError, Stream
 from dabench.models.scripted import Scripted
 from dabench.nn import Classifier
 from dabench.results import store
-from dabench.run import adaptation, interrupts, isolation, plan, streams, sweep, worker
+from dabench.run import adaptation, failures, interrupts, isolation, plan, streams, sweep, worker
 from dabench.run.plan import Environment, Request
 
 
@@ -63,6 +63,24 @@ FATAL = {
 }
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("caf\udce9.png", "ValueError: caf\\udce9.png ("),
+        ("\x1b[31mred\x00", "ValueError: \\x1b[31mred\\x00 ("),
+        ("", "ValueError: no message ("),
+        ("x" * 5_000_000, "xxx ... xxx"),
+        ("Gr\u00fc\u00dfe, \u65e5\u672c", "ValueError: Gr\u00fc\u00dfe, \u65e5\u672c ("),
+    ],
+)
+def test_whatever_an_error_says_becomes_a_reason_that_can_be_stored_and_shown(message, said):
+    error = failures.caught(lambda: (_ for _ in ()).throw(ValueError(message)))
+    told = worker.failure(error, Path("own.py"))
+    assert said in told.reason
+    assert len(told.reason) < 1100
+    assert f"{told.reason}{told.trace}".encode()
+
+
 def test_no_cell_takes_the_sweep_along(tiny_task, environment, tmp_path, own_method):
     rows, ended = swept(tiny_task, [own_method(name, body) for name, (body, _) in FATAL.items()], environment, tmp_path)
     assert len(ended) == len(FATAL) + 1
@@ -98,8 +116,9 @@ def test_a_method_that_forks_answers_once(tiny_task, environment, tmp_path, own_
 def test_what_a_failed_method_printed_is_kept_for_who_asks(tiny_task, environment, tmp_path, own_method, capfd):
     loud = own_method("loud", "print('a clue'); raise ValueError('no')")
     _, ended = swept(tiny_task, [loud], environment, tmp_path)
-    assert "a clue" in ended[0].trace
-    assert "ValueError: no" in ended[0].trace
+    (failed,) = (each for each in ended if each.reason)
+    assert "a clue" in failed.trace
+    assert "ValueError: no" in failed.trace
     assert "a clue" not in "".join(capfd.readouterr())
 
 

@@ -134,12 +134,14 @@ def test_an_own_file_named_as_a_built_in_method_names_both_places(own_method):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("x = 1", "declares no method"),
-        ("def broken(:", "line 1"),
+        (b"x = 1", "declares no method"),
+        (b"def broken(:", "line 1"),
+        (b"# caf\xe9", "cannot read the method file .*mine.py: .*can't decode byte 0xe9"),
+        (b"\0", "cannot read the method file .*mine.py: .*null bytes"),
     ],
 )
 def test_a_file_that_is_no_method_says_why(tmp_path, text, complaint):
-    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "mine.py").write_bytes(text)
     with pytest.raises(DabenchError, match=complaint):
         registry.methods(str(tmp_path / "mine.py"))
 

@@ -11,6 +11,8 @@ from dabench.core import DabenchError
 
 Answer = TypeVar("Answer")
 
+_LONGEST = 1000  # characters of a reason
+
 
 def caught(call: Callable[[], Answer], kinds: tuple[type[BaseException], ...] = (Exception,)) -> Answer | BaseException:
     """What a call into somebody's method answers or raises: the one place where a failure is not the end."""
@@ -21,7 +23,20 @@ def caught(call: Callable[[], Answer], kinds: tuple[type[BaseException], ...] = 
 
 
 def reason(error: BaseException, method: Path) -> str:
-    """The error in a line, with the place in the method's file where it was not the harness that noticed."""
+    """The error in a line, with the place in the method's file where it was not the harness that noticed.
+
+    Its text may be anybody's: what no file or screen can hold is written out, and the middle of a long one left out.
+    """
+    text = printable(_said(error, method))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """The text with control characters and halves of characters as escapes; its line breaks stay."""
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
+def _said(error: BaseException, method: Path) -> str:
     if isinstance(error, DabenchError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)

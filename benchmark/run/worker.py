@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dabench.core import DabenchError, MissingData, NotApplicable
 from dabench.run import isolation
-from dabench.run.failures import caught, reason
+from dabench.run.failures import caught, printable, reason
 from dabench.run.plan import Environment, Planned
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def failure(error: BaseException, file: Path) -> Ended:
     """The end of a cell by an error: refused where the method has nothing to do, missing without data, else failed."""
     kinds = {MissingData: "missing", NotApplicable: "refused"}
     status = next((status for kind, status in kinds.items() if isinstance(error, kind)), "failed")
-    return Ended(status, reason(error, file), "".join(traceback.format_exception(error)))
+    return Ended(status, reason(error, file), printable("".join(traceback.format_exception(error))))
 
 
 class _Progress:
