@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # of <sys/mman.h>; Python 3.13 names it
+
 
 class Shared:
     """An array that goes over a pipe as the memory it lies in; who receives it may write into its own pages alone.
@@ -56,7 +58,9 @@ def _mapped(file: int, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]
     """The array that lies in the file; a change of it stays in this process."""
     size = int(np.prod(shape)) * dtype.itemsize
     start = offset % mmap.ALLOCATIONGRANULARITY
-    pages = mmap.mmap(file, start + size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset - start)
+    # Without room set aside for a change of every page, an array may be larger than memory.
+    flags = mmap.MAP_PRIVATE | _MAP_NORESERVE
+    pages = mmap.mmap(file, start + size, flags, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset - start)
     return np.frombuffer(pages, dtype, offset=start, count=int(np.prod(shape))).reshape(shape)
 
 
