@@ -150,3 +150,15 @@ def test_a_person_reads_what_failed_and_how_to_go_on(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "A: failed: it broke" in text
     assert "it was interrupted; the same command goes on" in text
+
+
+@pytest.mark.parametrize("name", ["plan.json", "now.json", "ended.jsonl"])
+def test_what_a_full_disk_left_half_written_stops_no_later_sweep(tmp_path, name):
+    cells = {"a": sweeps.Expected("a cell")}
+    with sweeps.recorded(tmp_path, "local", 1, cells) as record:
+        record.ended("a", "failed", "why")
+    (file,) = tmp_path.glob(f".sweeps/*/{name}")
+    file.write_bytes(file.read_bytes()[:7])
+    sweeps._plan.cache_clear()
+    with sweeps.recorded(tmp_path, "local", 1, cells):
+        assert sweeps.read(tmp_path)[0].state == "running"

@@ -178,7 +178,7 @@ def read(results: Path) -> list[Sweep]:
     """Every sweep that is remembered, the newest first, as its own files tell."""
     found = []
     for folder in sorted((results / ".sweeps").glob("*/"), reverse=True):
-        with suppress(FileNotFoundError):  # it is being begun or forgotten
+        with suppress(FileNotFoundError, ValueError):  # it is being begun or forgotten, or the disk was full
             found.append(_sweep(folder))
     return found
 
@@ -214,7 +214,7 @@ def _ended(folder: Path) -> dict[str, tuple[str, str]]:
     ended = {}
     with suppress(FileNotFoundError):
         for line in (folder / "ended.jsonl").read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
+            with suppress(ValueError):  # half a line, from when the disk was full
                 said = json.loads(line)
                 ended[said["key"]] = (said["status"], said["reason"])
     return ended
