@@ -66,10 +66,54 @@ def _has_docstring(body: list[ast.stmt]) -> bool:
 
 
 def _is_for_types(node: object) -> bool:
-    """Whether a statement imports what types alone need."""
+    """Whether a statement imports what types alone need, or nothing any more."""
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    if isinstance(node, ast.Import | ast.ImportFrom) and not node.names:
+        return True
     return isinstance(node, ast.ImportFrom) and node.module in ("__future__", "typing", "collections.abc")
+
+
+def _untyped(tree: ast.Module) -> ast.Module:
+    """A method's syntax without its annotations, and without the imported names that these alone used."""
+    named = _names(tree)
+    bare: ast.Module = _Untyped().visit(tree)
+    for_types = named - _names(bare)
+    for node in ast.walk(bare):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [name for name in node.names if (name.asname or name.name.partition(".")[0]) not in for_types]
+    return bare
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+class _Untyped(ast.NodeTransformer):
+    """Takes out annotations, and what stands under TYPE_CHECKING; a dataclass's fields stay fields."""
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if _is_for_types(node):
+            node.body = []
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        fields = [statement for statement in node.body if isinstance(statement, ast.AnnAssign)]
+        for field in fields:
+            field.annotation = ast.Constant(None)
+        node.body = [statement if statement in fields else self.visit(statement) for statement in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return ast.Assign([node.target], node.value) if node.value else None
 
 
 @cache
@@ -94,7 +138,7 @@ def _building_blocks(trees: Iterable[ast.AST], definitions: Mapping[str, ast.stm
 @cache
 def method_code(file: Path) -> str:
     """Fingerprint of a method's code: its file, and the building blocks of dabench.nn that it uses."""
-    tree = ast.parse(file.read_text())
+    tree = _untyped(ast.parse(file.read_text()))
     return digest(_meaning(tree), *_building_blocks([tree], _definitions()))
 
 

@@ -80,6 +80,81 @@ def test_what_changes_no_number_of_every_cell_leaves_them_fresh(tmp_path, name, 
     assert core_code_where(tmp_path, name, old, new) == fingerprints.core_code()
 
 
+PLAIN = """
+import torch
+from torch import nn
+
+from dabench.core import Needs, register
+
+
+@register(needs=Needs.NOTHING, paper="none")
+@dataclass(frozen=True)
+class Own:
+    rate: float = 0.1
+
+    def adapt(self, model, target_data):
+        masks = []
+        torch.relu(masks)
+        return nn.Sequential(model)
+"""
+TYPED = """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from dabench import Classifier, TargetData
+from dabench.core import Needs, register
+
+if TYPE_CHECKING:
+    from torch import Size
+
+    numpy.array(Tensor)
+
+
+@register(needs=Needs.NOTHING, paper="none")
+@dataclass(frozen=True)
+class Own:
+    rate: numpy.float32 = 0.1
+
+    def adapt(self, model: Classifier, target_data: TargetData) -> nn.Module:
+        shape: Size
+        masks: list[Tensor] = []
+        torch.relu(masks)
+        return nn.Sequential(model)
+"""
+
+
+def method_code(tmp_path, text):
+    file = tmp_path / "own.py"
+    file.write_text(text)
+    fingerprints.method_code.cache_clear()
+    return fingerprints.method_code(file)
+
+
+def test_a_methods_types_and_their_imports_leave_its_rows_fresh(tmp_path):
+    assert method_code(tmp_path, TYPED) == method_code(tmp_path, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("masks: list[Tensor] = []", "masks = [Tensor]"),
+        ("nn.Sequential(model)", "Classifier(model)"),
+        ("rate: numpy.float32 = 0.1", "rate = 0.1"),
+        ("import numpy\n", "import numpy\nimport scipy\n"),
+        ("import Tensor, nn", "import Tensor as nn"),
+    ],
+    ids=["a type in a value", "a building block", "a field no more", "an import that nothing uses", "an alias"],
+)
+def test_what_a_methods_code_uses_makes_its_rows_stale(tmp_path, old, new):
+    assert old in TYPED
+    assert method_code(tmp_path, TYPED.replace(old, new)) != method_code(tmp_path, PLAIN)
+
+
 def test_other_images_under_the_same_name_are_another_cell(tiny_task, place, tmp_path):
     other = tmp_path / "turned.py"
     other.write_text(tiny_task.read_text().replace("turned[700:800]", "turned[701:801]"))
