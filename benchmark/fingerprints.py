@@ -119,8 +119,8 @@ class _Untyped(ast.NodeTransformer):
 @cache
 def _definitions(package: Path = PACKAGE) -> dict[str, ast.stmt]:
     """The top-level definitions of dabench.nn by name."""
-    tree = ast.parse((package / "nn.py").read_text())
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    statements = [node for file in (package / "nn").glob("*.py") for node in ast.parse(file.read_text()).body]
+    return {node.name: node for node in statements if isinstance(node, ast.ClassDef | ast.FunctionDef)}
 
 
 def _building_blocks(trees: Iterable[ast.AST], definitions: Mapping[str, ast.stmt]) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_line_more_in_the_harness_makes_rows_stale(tmp_path, name):
         ("run/validators.py", "SND_TEMPERATURE = 0.05", "SND_TEMPERATURE = 0.1"),
         ("run/target_data.py", "CHECKPOINTS = 10", "CHECKPOINTS = 5"),
         ("models/networks.py", "nn.Dropout2d(dropout)", "nn.Dropout2d(0)"),
-        ("nn.py", "images - self.mean", "images + self.mean"),
+        ("nn/classifier.py", "images - self.mean", "images + self.mean"),
     ],
 )
 def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, new):
@@ -72,7 +72,7 @@ def test_a_changed_number_in_the_harness_makes_rows_stale(tmp_path, name, old, n
         ("run/metrics.py", '"""What a classifier', '"""How much a classifier'),
         ("run/metrics.py", "-> float:", "-> object:"),
         ("run/plan.py", "· seed {", "· number {"),
-        ("nn.py", "(4 * source.shape[1] ** 2)", "source.shape[1] ** 2"),
+        ("nn/alignment.py", "(4 * source.shape[1] ** 2)", "source.shape[1] ** 2"),
     ],
     ids=["a docstring", "a type", "the plan", "a building block of methods alone"],
 )
