@@ -1,8 +1,12 @@
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from dabench import fingerprints, registry
 from dabench.results import provenance, store
+from dabench.results.row import KEYED
 
 SCHEMA = pa.schema([store.SCHEMA.field(name) for name in provenance.COLUMNS])
 
@@ -59,3 +63,11 @@ def test_the_code_of_a_task_is_that_of_the_size_it_ran_at():
     small = {"task": task.name, "image_size": 64, "task_code": fingerprints.task_code(task, 64)}
     assert provenance.age_of(made(**small)) == provenance.Age({}, {})
     assert provenance.age_of(made(**small | {"image_size": 224})) == provenance.Age({"k": "task"}, {})
+
+
+def test_the_key_of_every_committed_row_is_the_digest_of_its_columns():
+    rows = store.load(Path(__file__).parents[1] / "results", ("key", *KEYED)).to_pylist()
+    assert rows
+    for row in rows:
+        key = row.pop("key")
+        assert fingerprints.digest(json.dumps({name: row[name] for name in KEYED}, sort_keys=True)) == key, row
