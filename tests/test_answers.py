@@ -8,9 +8,15 @@ from dabench.results.suite import SUITE, Change
 
 SETTINGS = {
     **{"source_only": "source-only", "dann": "unsupervised", "mcc": "unsupervised", "adabn": "source-free"},
-    **{"tent": "test-time", "finetune_all": "supervised", "target_supervised": "upper-bound reference"},
+    **{
+        "tent": "test-time",
+        "bn1": "test-time",
+        "finetune_all": "supervised",
+        "target_supervised": "upper-bound reference",
+    },
 }
 CORPUS = [scenario.task for scenario in SUITE if scenario.change == Change.CORPUS]
+CONDITION = ("task", "protocol", "backbone", "image_size", "budget", "stream", "frozen")
 NOISE = [0.0, 0.004, -0.003]
 
 
@@ -19,7 +25,7 @@ def rows(method, accuracy, tasks=CORPUS, **values):
     made = []
     for scenario in SUITE:
         for seed, noise in enumerate(NOISE if scenario.task in tasks else ()):
-            row = {name: getattr(scenario, name) for name in ("task", "protocol", "backbone", "image_size", "budget")}
+            row = {name: getattr(scenario, name) for name in CONDITION}
             row |= {"method": method, "setting": SETTINGS[method], "seed": seed, "status": "ok", "n_test": 1000}
             row |= {"accuracy": accuracy + noise, "accuracy_before": 0.5, "labels": -1, "family": "f", **values}
             made.append({**row, "key": f"{method} {scenario.task} {seed} {row['labels']}"})
@@ -114,6 +120,25 @@ def test_the_matrix_has_the_mean_and_the_worst_gain_and_marks_what_is_cheap():
     entries = found.entries.loc[matrix.entry.loc[0]]
     assert entries["task"].tolist() == [scenario.task for scenario in SUITE if scenario.task in CORPUS]
     assert set(entries["method"]) == {"dann"}
+
+
+def test_a_test_time_method_costs_its_time_for_an_image_and_lacks_only_what_it_could_have():
+    all_of_them = [scenario.task for scenario in SUITE]
+    found = board(
+        rows("tent", 0.7, all_of_them, ms_per_image=2.0, seconds=1.0),
+        rows("dann", 0.7, all_of_them[:-1], ms_per_image=1.0, seconds=9.0),
+        rows("mcc", 0.7, all_of_them[:-2], ms_per_image=1.0, seconds=5.0),
+    )
+    methods = answers.matrix(found).methods.set_index("method")
+    assert SUITE[-1].stream != "shuffled"
+    assert methods["by_image"].to_dict() == {"tent": True, "dann": False, "mcc": False}
+    assert methods["incomplete"].to_dict() == {"tent": False, "dann": False, "mcc": True}
+
+
+def test_of_two_test_time_methods_the_front_has_the_one_that_takes_less_time_an_image():
+    quick, slow = rows("tent", 0.7, ms_per_image=1.0, seconds=9.0), rows("bn1", 0.7, ms_per_image=2.0, seconds=0.0)
+    methods = answers.matrix(board(quick, slow)).methods.set_index("method")
+    assert methods["cheap"].to_dict() == {"tent": True, "bn1": False}
 
 
 def test_what_somebody_has_grows_and_no_setting_is_forgotten():

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dabench import registry
-from dabench.core import DabenchError
+from dabench.core import DabenchError, Setting
 from dabench.evaluation import tables
 from dabench.models import check_name
 from dabench.results.suite import SUITE, within
@@ -12,7 +12,8 @@ ROW = {"key": "a", "method": "dann", "setting": "unsupervised", "seed": 0, "stat
 
 
 def row_of(scenario, **values):
-    named = {name: getattr(scenario, name) for name in ("task", "protocol", "backbone", "image_size", "budget")}
+    names = ("task", "protocol", "backbone", "image_size", "budget", "stream")
+    named = {name: getattr(scenario, name) for name in names}
     return {**ROW, **named, **values}
 
 
@@ -20,7 +21,8 @@ def row_of(scenario, **values):
 def test_each_task_of_the_suite_is_known_with_its_protocol_and_network(scenario):
     task = registry.known_tasks()[scenario.task]
     protocol = task.protocol(scenario.protocol)
-    assert not protocol.transductive  # methods that see labels could not stand beside the others
+    # Methods that see labels could not stand beside the others where the scored images adapt.
+    assert not (protocol.transductive and scenario.takes(Setting.SUPERVISED))
     check_name(scenario.backbone)
     assert (task.camera is not None) == (scenario.change == "camera")
 
@@ -39,8 +41,8 @@ def test_rows_of_another_condition_are_not_of_the_suite(other):
     assert within(rows).tolist() == [True, False, True]
 
 
-def planned(**conditions):
-    request = plan.Request(tasks=(), methods=registry.methods("source_only"), seeds=(0,), **conditions)
+def planned(methods="source_only", **conditions):
+    request = plan.Request(tasks=(), methods=registry.methods(methods), seeds=(0,), **conditions)
     return plan.of_suite(request)
 
 
@@ -48,6 +50,12 @@ def test_the_suite_is_planned_under_the_conditions_by_which_its_rows_are_found(t
     request = next(each for each in planned() if each.tasks[0][0] == "optdigits-fonts")
     (cell,) = plan.plan(request, tmp_path, tmp_path, tmp_path / "results")
     assert within(tables.complete(pd.DataFrame([{**cell.identity, "status": "ok"}]))).all()
+
+
+def test_who_does_not_live_in_the_test_stream_has_no_place_on_a_stream():
+    of_task = {each.tasks[0][0]: [one.name for one in each.methods] for each in planned("source_only,tent,eata,dann")}
+    assert of_task["cifar10-c"] == ["source_only", "tent", "eata"]
+    assert of_task["mnist-usps"] == ["source_only", "tent", "eata", "dann"]
 
 
 def test_a_condition_that_the_suite_fixes_cannot_be_chosen():

@@ -163,9 +163,11 @@ class Matrix:
     """Gains of the suite's methods, a line a method and a column for each place in SUITE that has entries.
 
     `entry` holds the numbers of the entries in `Leaderboard.entries` (-1 for none), in the order of `methods`, which
-    has the columns setting, method, tasks, gain (mean), worst, rank with rank_low and rank_high (over the tasks that
-    all ranked methods of the setting have), seconds, ms_per_image and cheap (no method of its setting gains more in
-    less time), the larger gain first. `rankings` say what the ranks are over.
+    has the columns setting, method, tasks, incomplete (of those with entries, one that the setting has a place on
+    lacks), gain (mean), worst, rank with rank_low and rank_high (over the tasks that all ranked methods of the setting
+    have), seconds, ms_per_image, by_image (what a method costs is its time for an image, as it adapts while it answers;
+    else the seconds) and cheap (no method of its setting gains more at less cost), the larger gain first. `rankings`
+    say what the ranks are over.
     """
 
     entry: pd.DataFrame
@@ -194,7 +196,12 @@ def matrix(board: Leaderboard) -> Matrix:
     order = {str(setting): number for number, setting in enumerate(Setting)}
     methods["order"] = methods["setting"].map(order)
     methods = methods.sort_values(["order", "gain", "method"], ascending=[True, False, True]).reset_index(drop=True)
-    by_setting = methods.sort_values(["seconds", "gain"], ascending=[True, False], kind="stable")
+    methods["by_image"] = methods["setting"].isin([Setting.TEST_TIME, Setting.TEST_TIME_SOURCE])
+    places = sorted(set(entries["place"]))
+    possible = {setting: sum(SUITE[place].takes(Setting(setting)) for place in places) for setting in order}
+    methods["incomplete"] = methods["tasks"] < methods["setting"].map(possible)
+    cost = methods["ms_per_image"].where(methods["by_image"], methods["seconds"])
+    by_setting = methods.assign(cost=cost).sort_values(["cost", "gain"], ascending=[True, False], kind="stable")
     most = by_setting.groupby("setting")["gain"].transform(lambda gains: gains.cummax().shift(fill_value=-np.inf))
     methods["cheap"] = (by_setting["gain"] > most).reindex(methods.index)
     numbers = entries.reset_index(names="entry").pivot(index=["setting", "method"], columns="place", values="entry")

@@ -61,6 +61,7 @@ def _suite(board: Leaderboard, tasks: list[str], methods: list[str]) -> dict[str
         **{name: scaled(table[name], 1000) for name in ("gain", "worst")},
         **{name: scaled(table[name].astype(float), 10) for name in ("rank", "rank_low", "rank_high")},
         **{name: figures(table[name]) for name in ("seconds", "ms_per_image")},
+        **{name: table[name].tolist() for name in ("incomplete", "by_image")},
         "over": table["tasks"].tolist(),
         "cheap": table["cheap"].tolist(),
     }

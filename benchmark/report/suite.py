@@ -55,6 +55,15 @@ def _answer(answer: Answer) -> str:
 # -------------------------------------------------------------------------------------------- the suite
 
 
+_HOW_TO_READ = (
+    "Gain over the source model in points, the best of each setting first; those that see labels see all. Mean and "
+    "worst are over the tasks that a method has (in brackets, where it lacks one that it could have; a stream is for "
+    "test-time methods alone); rank is inside the setting over the tasks that all its methods have, with a bootstrap "
+    "interval over families, tasks and seeds; cost is the time of the adaptation, of test-time methods that of an "
+    "image; ◆ marks that no method of the setting gains more at less cost."
+)
+
+
 def matrix(board: Leaderboard) -> str:
     """Gains by method and task, setting by setting, with what they come to."""
     made = matrix_of(board)
@@ -63,22 +72,16 @@ def matrix(board: Leaderboard) -> str:
         return text + "No method has a result on a task of the suite yet; `dabench run --tasks suite` makes them.\n"
     entries = board.entries
     header = ["method", *(_head(int(place)) for place in made.entry.columns)]
-    header += ["mean", "worst", "rank [95 %]", "adaptation"]
+    header += ["mean", "worst", "rank [95 %]", "cost"]
     lines: list[list[str]] = []
-    columns = made.entry.shape[1]
     last = ""
     for at, method in zip(made.entry.index, made.methods.itertuples(), strict=True):
         if method.setting != last:
             lines.append([f"*{method.setting}*", *[""] * (len(header) - 1)])
             last = method.setting
         cells = [wording.NONE if number < 0 else _gain(entries.loc[number]) for number in made.entry.loc[at]]
-        lines.append([method.method, *cells, *_summary(method, columns)])
-    text += "Gain over the source model in points, the best of each setting first; those that see labels see all. Mean "
-    text += "and worst are over the tasks that a method has (in brackets, where they are not all); rank is inside the "
-    text += (
-        "setting over the tasks that all its methods have, with a bootstrap interval over families, tasks and seeds; "
-    )
-    text += "◆ marks that no method of the setting gains more in less time.\n\n"
+        lines.append([method.method, *cells, *_summary(method)])
+    text += _HOW_TO_READ + "\n\n"
     text += wording.table(header, lines, align=["left", *["right"] * (len(header) - 1)])
     return text + wording.bullets(_baseline(board, made))
 
@@ -95,13 +98,14 @@ def _gain(entry: Any) -> str:
     return text + "".join((*marks, "†" if entry["stale"] else ""))
 
 
-def _summary(method: Any, columns: int) -> list[str]:
-    fewer = "" if method.tasks == columns else f" ({method.tasks})"
+def _summary(method: Any) -> list[str]:
+    fewer = f" ({method.tasks})" if method.incomplete else ""
+    cost = f"{wording.number(method.ms_per_image, 2)} ms" if method.by_image else wording.seconds(method.seconds)
     return [
         f"{100 * method.gain:+.1f}{fewer}",
         f"{100 * method.worst:+.1f}",
         wording.bounded(method.rank, method.rank_low, method.rank_high, 1),
-        wording.seconds(method.seconds) + (" ◆" if method.cheap and method.setting not in FIXED else ""),
+        cost + (" ◆" if method.cheap and method.setting not in FIXED else ""),
     ]
 
 
@@ -203,8 +207,8 @@ def missing(board: Leaderboard) -> list[str]:
     made = matrix_of(board)
     absent = [scenario.task for at, scenario in enumerate(SUITE) if at not in made.entry.columns]
     notes = [f"Without a row under the suite's condition: {wording.names(absent)}."] if absent else []
-    incomplete = made.methods[made.methods["tasks"] < made.entry.shape[1]]
+    incomplete = made.methods[made.methods["incomplete"]]
     if len(incomplete):
         count = wording.count(len(incomplete), "method")
-        notes.append(f"{count} of the suite lack tasks that others have (the - in its table).")
+        notes.append(f"{count} of the suite lack tasks that they could have (the - in its table).")
     return notes

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dabench.core import Setting, Stream
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -40,14 +42,25 @@ class Scenario:
     budget: float = 1.0
     target_images: int = -1
     start: str = "source-model"
-    stream: str = "shuffled"
+    stream: str = Stream().spec
     frozen: bool = False
 
     @property
     def condition(self) -> str:
-        """Network, size and budget in words, for the head of a column."""
-        reduced = "" if self.budget == 1 else f", {100 * self.budget:g} % of the steps"
-        return f"{self.backbone}, {self.image_size} px{reduced}{', frozen features' if self.frozen else ''}"
+        """Network, size, budget and stream in words, for the head of a column."""
+        words = [self.backbone, f"{self.image_size} px"]
+        words += [] if self.budget == 1 else [f"{100 * self.budget:g} % of the steps"]
+        words += ["frozen features"] if self.frozen else []
+        words += [] if self._is_shuffled else [f"{self.stream} stream"]
+        return ", ".join(words)
+
+    @property
+    def _is_shuffled(self) -> bool:
+        return self.stream == Stream().spec
+
+    def takes(self, setting: Setting) -> bool:
+        """Whether methods of the setting have a place here: a stream of its own is for who lives in it alone."""
+        return self._is_shuffled or setting in (Setting.SOURCE_ONLY, Setting.TEST_TIME, Setting.TEST_TIME_SOURCE)
 
     def among(self, rows: pd.DataFrame) -> pd.Series:
         """Which of some rows or entries are of this scenario."""
@@ -91,6 +104,15 @@ SUITE: tuple[Scenario, ...] = (
             frozen=True,
         )
         for style in ("cartoon", "photo", "sketch")
+    ),
+    Scenario(
+        task="cifar10-c",
+        change=Change.CORRUPTION,
+        protocol="severity5",
+        backbone="resnet20",
+        image_size=32,
+        budget=0.25,
+        stream="reset",
     ),
 )
 

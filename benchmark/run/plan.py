@@ -88,9 +88,9 @@ class Request:
 
 
 def of_suite(request: Request) -> tuple[Request, ...]:
-    """The request for each task of the suite under its own condition, whose options must be left at their defaults.
+    """The request for each task of the suite under its own condition, with the methods that have a place there.
 
-    Raises DabenchError for one that is not.
+    Raises DabenchError for an option that the conditions fix and that is not left at its default.
     """
     for each in fields(Request):
         if each.name in _OF_SUITE and getattr(request, each.name) != each.default:
@@ -100,6 +100,7 @@ def of_suite(request: Request) -> tuple[Request, ...]:
         replace(
             request,
             tasks=registry.tasks(scenario.task),
+            methods=tuple(each for each in request.methods if scenario.takes(registry.describe(each.file).setting)),
             budget=scenario.budget,
             backbone=scenario.backbone,
             image_size=scenario.image_size,
