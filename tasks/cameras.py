@@ -43,8 +43,7 @@ def load_imagenette1k(task: Task, root: Path, cache: Path, protocol: Protocol) -
 
 def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
     train, test = (data.fitted(data.cifar10(root, split), task.image_shape) for split in ("train", "test"))
-    missing = (len(train), len(test)) != (50_000, 10_000)
-    partial = f"{len(train):,} of 50,000 and {len(test):,} of 10,000 pictures" if missing else ""
+    partial = data.cifar10_partial(train, test)
     return Domains(train, test, data.seen_by(task.camera, train), data.seen_by(task.camera, test), partial=partial)
 
 

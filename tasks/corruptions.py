@@ -56,7 +56,7 @@ def load_cifar10(task: Task, root: Path, cache: Path, protocol: Protocol) -> Dom
     train, test, target_train, target_test = (
         data.fitted(domain, task.image_shape) for domain in (train, test, target_train, target_test)
     )
-    return Domains(train, test, target_train, target_test)
+    return Domains(train, test, target_train, target_test, partial=data.cifar10_partial(train, test))
 
 
 def load_together(task: Task, root: Path, cache: Path, protocol: Protocol) -> Domains:
@@ -91,7 +91,8 @@ def _together(task: Task, root: Path, protocol: Protocol, part: _Part) -> Domain
         data.fitted(domain, task.image_shape)
         for domain in (data.cifar10(root, "train"), data.cifar10(root, "test"), Domain(images, labels))
     )
-    return Domains(train, test, target, target, parts=tuple(map(len, parts)))
+    partial = data.cifar10_partial(train, test)
+    return Domains(train, test, target, target, partial=partial, parts=tuple(map(len, parts)))
 
 
 def _imagenette(name: str) -> Task:

@@ -146,6 +146,11 @@ def test_one_corruption_is_a_camera_in_front_of_both_splits(root):
     assert not domains.parts
 
 
+@pytest.mark.parametrize("task", ["cifar10-rotated", "cifar10-contrast", "cifar10-c", "cifar10-c-released"])
+def test_a_copy_of_cifar10_that_lacks_pictures_says_so_whatever_is_done_to_them(root, task):
+    assert read(task, root).partial == "90 of 50,000 and 18 of 10,000 pictures"
+
+
 def test_all_corruptions_come_in_the_official_order(root):
     domains = read("cifar10-c", root)
     assert domains.parts == (18,) * 15

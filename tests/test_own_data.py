@@ -209,3 +209,13 @@ def test_a_pickle_that_would_run_code_is_refused(pictures, declared):
     torch.save({"state_dict": torch.nn.Linear(2, 2)}, pictures / "module.pt")
     with pytest.raises(DabenchError, match="cannot read the checkpoint"):
         data.task_from_toml(declared(f'backbone = "{BACKBONE}"', 'checkpoint = "module.pt"'))
+
+
+def test_the_same_folder_twice_is_no_change_of_domain(declared):
+    file = declared()
+    text = file.read_text()
+    source = next(line for line in text.splitlines() if line.startswith("source"))
+    target = next(line for line in text.splitlines() if line.startswith("target"))
+    file.write_text(text.replace(target, "target" + source.removeprefix("source")))
+    with pytest.raises(DabenchError, match="source and target are the same folder"):
+        data.task_from_toml(file)

@@ -316,6 +316,16 @@ def test_published_numbers_stand_beside_ours_under_the_same_protocol_and_backbon
     assert "77.1" not in text
 
 
+def test_a_published_number_stands_beside_each_start_of_training_whatever_the_order_of_the_rows(tmp_path):
+    reference = Reference("mnist-usps", "dann", 85.1, None, "full", "lenet", "MCD table 1")
+    rows = stored(
+        tmp_path, cell("dann", 0.9), cell("dann", 0.8, start="initial-weights"), cell("dann", 0.5, budget=0.5)
+    )
+    for each in (rows, rows.iloc[::-1]):
+        table = leaderboard(each, [reference]).partition("## Published numbers")[2].partition("##")[0]
+        assert re.findall(r"85\.1 \| (.*?) \|", table) == ["90.0 ± 0.4", "80.0 ± 0.4, from the initial weights"]
+
+
 def test_variants_and_trials_stay_out_of_the_board(tmp_path):
     rows = stored(tmp_path, cell("dann", 0.8), cell("dann", 0.9, variant="dann[lr=0.1]"), cell("nogrl", 0.7))
     board = leaderboard(rows).partition("# mnist-usps\n")[0]

@@ -26,7 +26,7 @@ from dabench.data.pictures import (
     pictures_in,
     split,
 )
-from dabench.data.small_images import cifar10, mnist, svhn, usps
+from dabench.data.small_images import cifar10, cifar10_partial, mnist, svhn, usps
 
 __all__ = [
     "DATASETS",
@@ -40,6 +40,7 @@ __all__ = [
     "Picture",
     "check_task_name",
     "cifar10",
+    "cifar10_partial",
     "cifar10c",
     "classes_in",
     "decoded",

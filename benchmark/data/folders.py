@@ -77,6 +77,8 @@ def task_from_toml(path: Path) -> Task:
     camera = _toml_camera(path, declared) if "camera" in declared else None
     names = ("source",) if camera else ("source", "target")
     folders = tuple(_located(path, declared, name) for name in names)
+    if len(set(folders)) < len(names):
+        raise DabenchError(f"{path}: source and target are the same folder, {folders[0]}; name two, or a camera")
     protocols = (HOLDOUT,) if camera else (HOLDOUT, TRANSDUCTIVE)
     chosen = declared.get("protocol", "holdout")
     if chosen not in [protocol.name for protocol in protocols]:

@@ -127,6 +127,12 @@ def cifar10(root: Path, split: str) -> Domain:
     return Domain(np.concatenate(images), np.concatenate(labels))
 
 
+def cifar10_partial(train: Domain, test: Domain) -> str:
+    """In words, how much of the release these splits are; empty where they are all of it."""
+    missing = (len(train), len(test)) != (50_000, 10_000)
+    return f"{len(train):,} of 50,000 and {len(test):,} of 10,000 pictures" if missing else ""
+
+
 SMALL_IMAGES = (
     Dataset(
         name="mnist",

@@ -178,15 +178,17 @@ _TEST_TIME = [str(Setting.TEST_TIME), str(Setting.TEST_TIME_SOURCE)]
 def published(board: Leaderboard, references: Sequence[Reference]) -> str:
     """Published numbers beside ours, where task, protocol and network are the same."""
     entries = board.entries[board.entries["default"] | (board.entries["variant"] == UPPER_BOUND)]
-    entries = entries.sort_values("budget", ascending=False).drop_duplicates(["task", "protocol", "backbone", "method"])
-    ours = {(each.task, each.protocol, each.backbone, each.method): each for each in entries.itertuples()}
+    same = ["task", "protocol", "backbone", "method"]
+    # At the largest budget, on all images; one for each place where training may start.
+    entries = entries.sort_values(["start", "budget", "target_images"], ascending=[False, False, True], kind="stable")
+    ours = entries.drop_duplicates([*same, "start"]).groupby(same)
     lines = []
     for each in sorted(references, key=lambda each: (each.task, each.method, each.source, each.accuracy)):
-        own = ours.get((each.task, each.protocol, each.backbone, each.method))
-        if own is not None:
+        key = (each.task, each.protocol, each.backbone, each.method)
+        for own in ours.get_group(key).itertuples() if key in ours.groups else ():
             std = "" if each.std is None else f" ± {each.std:.1f}"
-            theirs = f"{each.accuracy:.1f}{std}"
-            lines.append([each.task, each.method, theirs, groups_accuracy(own), wording.plain(each.source)])
+            here = groups_accuracy(own) + (", from the initial weights" if own.start == "initial-weights" else "")
+            lines.append([each.task, each.method, f"{each.accuracy:.1f}{std}", here, wording.plain(each.source)])
     text = "## Published numbers\n\n"
     if not lines:
         return text + "None is of a task, protocol and network that has rows here.\n"
