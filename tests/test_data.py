@@ -453,8 +453,9 @@ def test_a_byte_order_mark_and_the_home_folder_are_understood(tmp_path, monkeypa
 
 
 def test_pictures_are_flipped_only_where_the_task_says_so(tmp_path):
-    _class_folders(tmp_path / "old", ("left", "right"), 2)
-    text = 'name = "mine"\nsource = "old"\ntarget = "old"\nimage_size = 28\n'
+    for folder in ("old", "new"):
+        _class_folders(tmp_path / folder, ("left", "right"), 2)
+    text = 'name = "mine"\nsource = "old"\ntarget = "new"\nimage_size = 28\n'
     recipe = data.task_from_toml(_toml(tmp_path, text)).recipe
     assert (recipe.flip, recipe.crop) == (False, 2)
     recipe = data.task_from_toml(_toml(tmp_path, text + "flip = true\ncrop = 0\n")).recipe

@@ -77,8 +77,6 @@ def task_from_toml(path: Path) -> Task:
     camera = _toml_camera(path, declared) if "camera" in declared else None
     names = ("source",) if camera else ("source", "target")
     folders = tuple(_located(path, declared, name) for name in names)
-    if len(set(folders)) < len(names):
-        raise DabenchError(f"{path}: source and target are the same folder, {folders[0]}; name two, or a camera")
     protocols = (HOLDOUT,) if camera else (HOLDOUT, TRANSDUCTIVE)
     chosen = declared.get("protocol", "holdout")
     if chosen not in [protocol.name for protocol in protocols]:
@@ -88,6 +86,8 @@ def task_from_toml(path: Path) -> Task:
     crop = declared.get("crop", size // 14)
     if crop >= size:
         raise DabenchError(f"{path}: crop = {crop} must be less than image_size = {size}")
+    if len(set(folders)) < len(names):
+        raise DabenchError(f"{path}: source and target are the same folder, {folders[0]}; name two, or a camera")
     unsorted = len(folders) > 1 and len(unsorted_pictures_in(folders[1])) > 1
     class_names = _common_classes(path, folders[:1] if unsorted else folders)
     pretrained = "checkpoint" in declared
